@@ -8,7 +8,7 @@ import pulumi
 
 from infra import naming
 from infra.providers import home_provider
-from infra.settings import SettingsError, parse
+from infra.settings import SettingsError, ended_waivers, parse
 from stacks import environment
 
 
@@ -20,6 +20,8 @@ def main() -> None:
         settings = parse(pulumi.get_stack(), raw, today)
     except SettingsError as error:
         raise pulumi.RunError(str(error)) from None
+    for ended in ended_waivers(settings, today):
+        pulumi.log.warn(f"{ended.file}: {ended}")
     outputs = environment.build(settings, home_provider(settings))
     for name, value in outputs.to_exports().items():
         pulumi.export(name, value)
