@@ -1,0 +1,526 @@
+# ruff: noqa: PLR0913 - a command's options are its function's arguments
+"""`ops`: what operators type. The only module that parses arguments and gives exit codes.
+
+What is slow to load is imported by the command that needs it, so that `ops --help` is quick.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from ops.errors import ExitCode, OpsError, UsageError
+
+try:
+    import typer
+except ModuleNotFoundError:
+    sys.exit(
+        "error: ops needs the packages of the extra `deploy`, which are not installed.\n"
+        "       Nothing was run. Run `make sandbox`, or: pip install '.[deploy,sandbox]'"
+    )
+
+if TYPE_CHECKING:
+    from ops.commands import Setting, StackCommand
+    from ops.terminal import Terminal
+    from ops.update import Options
+
+_INTERRUPTED = 130  # what typer makes of a KeyboardInterrupt
+_OWN_PACKAGES = ("components", "infra", "ops", "stacks")
+
+
+def _group(help_: str) -> typer.Typer:
+    return typer.Typer(
+        help=help_,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+
+
+app = _group(
+    "Operate the environments dev, uat and prod: on AWS, or with --sandbox rehearsed on this "
+    "machine, which needs no account and no Pulumi CLI."
+)
+_sandbox = _group("The sandbox: a cloud and an engine on this machine.")
+_settings = _group("The stack files Pulumi.ENV.yaml.")
+_params = _group("The application's parameters in the Parameter Store.")
+app.add_typer(_settings, name="settings")
+app.add_typer(_params, name="params")
+app.add_typer(_sandbox, name="sandbox")
+
+
+class _Form(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    MD = "md"
+
+
+class _Kind(StrEnum):
+    ENVIRONMENT = "environment"
+    BOOTSTRAP = "bootstrap"
+
+
+_Environment = Annotated[str, typer.Argument(metavar="ENV", help="dev, uat or prod.")]
+_OneEnvironment = Annotated[
+    str | None, typer.Argument(metavar="[ENV]", help="dev, uat or prod.", show_default=False)
+]
+_OutputOption = Annotated[
+    _Form,
+    typer.Option("--output", "-o", metavar="table|json|md", help="The result's form."),
+]
+_JsonOption = Annotated[bool, typer.Option("--json", help="The same as --output json.")]
+_StackOption = Annotated[
+    _Kind,
+    typer.Option(
+        "--stack",
+        metavar="environment|bootstrap",
+        help="The environment, or what outlives it.",
+    ),
+]
+_DiffOption = Annotated[bool, typer.Option("--diff", help="Show every property, old and new.")]
+_DetailedOption = Annotated[
+    bool, typer.Option("--detailed-exitcode", help="Exit with 3 if there are changes.")
+]
+_TargetOption = Annotated[
+    list[str] | None,
+    typer.Option("--target", "-t", metavar="URN", help="Only this resource; repeatable."),
+]
+_DependentsOption = Annotated[
+    bool, typer.Option("--target-dependents", help="Also what depends on the targets.")
+]
+_RefreshOption = Annotated[
+    bool, typer.Option("--refresh", help="Read everything back from the cloud first.")
+]
+_ParallelOption = Annotated[
+    int | None,
+    typer.Option("--parallel", "-p", min=1, metavar="N", help="So many operations at once."),
+]
+_YesOption = Annotated[
+    bool, typer.Option("--yes", "-y", "--auto-approve", help="Do not ask: for scripts.")
+]
+_VerifyOption = Annotated[
+    bool, typer.Option("--verify/--no-verify", help="Read everything back afterwards.")
+]
+
+
+@dataclass
+class _Globals:
+    sandbox: bool = False
+    root: Path | None = None
+    debug: bool = False
+
+
+@app.callback()
+def _global_options(
+    context: typer.Context,
+    *,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Rehearse on this machine: nothing is billed.")
+    ] = False,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            "--root", metavar="FOLDER", help="The project; by default found from here upward."
+        ),
+    ] = None,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")
+    ] = False,
+) -> None:
+    context.obj = _Globals(sandbox, root, debug)
+
+
+# Stacks --------------------------------------------------------------------------------------
+
+
+@app.command()
+def preview(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    stack: _StackOption = _Kind.ENVIRONMENT,
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+    diff: _DiffOption = False,
+    detailed_exitcode: _DetailedOption = False,
+    target: _TargetOption = None,
+    target_dependents: _DependentsOption = False,
+    refresh: _RefreshOption = False,
+    parallel: _ParallelOption = None,
+) -> None:
+    """Show what `up` would change; change nothing."""
+    options = _options(target, parallel, dependents=target_dependents, refresh=refresh)
+    command = _command(context, environment, stack, _form(output, json=json), diff=diff)
+    _end(command.preview(options, detailed=detailed_exitcode))
+
+
+@app.command()
+def up(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    stack: _StackOption = _Kind.ENVIRONMENT,
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+    diff: _DiffOption = False,
+    detailed_exitcode: _DetailedOption = False,
+    target: _TargetOption = None,
+    target_dependents: _DependentsOption = False,
+    refresh: _RefreshOption = False,
+    parallel: _ParallelOption = None,
+    verify: _VerifyOption = True,
+    yes: _YesOption = False,
+) -> None:
+    """Create and change what the program declares: preview, ask, act, verify."""
+    options = _options(target, parallel, dependents=target_dependents, refresh=refresh)
+    command = _command(context, environment, stack, _form(output, json=json), diff=diff)
+    _end(command.change("up", options, yes=yes, verify=verify, detailed=detailed_exitcode)[1])
+
+
+@app.command()
+def refresh(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    stack: _StackOption = _Kind.ENVIRONMENT,
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+    diff: _DiffOption = False,
+    detailed_exitcode: _DetailedOption = False,
+    target: _TargetOption = None,
+    target_dependents: _DependentsOption = False,
+    clear_pending_creates: Annotated[
+        bool,
+        typer.Option(
+            "--clear-pending-creates",
+            help="Forget interrupted creations, once nothing of them is there.",
+        ),
+    ] = False,
+    parallel: _ParallelOption = None,
+    yes: _YesOption = False,
+) -> None:
+    """Bring the state in line with the cloud; change nothing in the cloud."""
+    options = _options(
+        target,
+        parallel,
+        dependents=target_dependents,
+        clear_pending_creates=clear_pending_creates,
+    )
+    command = _command(context, environment, stack, _form(output, json=json), diff=diff)
+    _end(command.change("refresh", options, yes=yes, detailed=detailed_exitcode)[1])
+
+
+@app.command()
+def destroy(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    stack: _StackOption = _Kind.ENVIRONMENT,
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+    diff: _DiffOption = False,
+    detailed_exitcode: _DetailedOption = False,
+    target: _TargetOption = None,
+    target_dependents: _DependentsOption = False,
+    refresh: _RefreshOption = False,
+    unprotect: Annotated[
+        bool,
+        typer.Option("--unprotect", help="Also what is protected; in the sandbox only."),
+    ] = False,
+    parallel: _ParallelOption = None,
+    yes: _YesOption = False,
+) -> None:
+    """Delete everything the stack has made; asks for the environment's name."""
+    options = _options(target, parallel, dependents=target_dependents, refresh=refresh)
+    command = _command(context, environment, stack, _form(output, json=json), diff=diff)
+    _end(command.destroy(options, yes=yes, unprotect=unprotect, detailed=detailed_exitcode))
+
+
+@app.command()
+def outputs(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    stack: _StackOption = _Kind.ENVIRONMENT,
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+    show_secrets: Annotated[
+        bool, typer.Option("--show-secrets", help="Show secrets in plain text.")
+    ] = False,
+) -> None:
+    """Show what a deployed stack exports."""
+    from ops.commands import show_outputs
+
+    setting = _setting(context, _form(output, json=json))
+    _end(show_outputs(setting, environment, stack.value, show_secrets=show_secrets))
+
+
+@app.command()
+def env(context: typer.Context, environment: _Environment) -> None:
+    """Print lines for a shell: eval "$(ops env dev)"."""
+    from ops.access import load_settings
+    from ops.shell import lines
+
+    setting = _setting(context)
+    access = setting.access(environment) if setting.sandbox else None
+    exports, notes = lines(load_settings(setting.root, environment), access)
+    setting.terminal.note(*notes)
+    setting.terminal.text("\n".join(exports))
+
+
+@app.command()
+def version() -> None:
+    """Show the versions of ops and of what it stands on."""
+    from ops.terminal import Terminal
+    from ops.versions import versions
+
+    Terminal().text("\n".join(f"{name:<11} {number}" for name, number in versions().items()))
+
+
+# Settings and parameters ---------------------------------------------------------------------
+
+
+@_settings.command("check")
+def settings_check(
+    context: typer.Context,
+    environment: _OneEnvironment = None,
+    *,
+    all_: Annotated[bool, typer.Option("--all", help="Check every environment.")] = False,
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+) -> None:
+    """Check a stack file, and how it goes with the others."""
+    from ops.commands import check_settings
+
+    if all_ == (environment is not None):
+        raise UsageError("Name one environment or give --all. Nothing was checked.")
+    _end(check_settings(_setting(context, _form(output, json=json)), environment))
+
+
+@_params.command("setup")
+def params_setup(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan only.")] = False,
+    yes: _YesOption = False,
+) -> None:
+    """Create the parameters that operators own and that are missing; change no other."""
+    from ops.commands import setup_parameters
+
+    setting = _setting(context, _form(output, json=json))
+    _end(setup_parameters(setting, environment, dry_run=dry_run, yes=yes))
+
+
+# The sandbox ---------------------------------------------------------------------------------
+
+
+@_sandbox.command("start")
+def sandbox_start(context: typer.Context, environment: _Environment) -> None:
+    """Stand an environment up: bootstrap, environment, parameters; show what there is."""
+    from ops.commands import start_sandbox
+
+    _end(start_sandbox(_setting(context, sandbox=True), environment))
+
+
+@_sandbox.command("status")
+def sandbox_status(
+    context: typer.Context, *, output: _OutputOption = _Form.TABLE, json: _JsonOption = False
+) -> None:
+    """Tell whether the sandbox's cloud runs, where, and which stacks there are."""
+    from ops.commands import show_sandbox
+
+    _end(show_sandbox(_setting(context, _form(output, json=json), sandbox=True)))
+
+
+@_sandbox.command("stop")
+def sandbox_stop(context: typer.Context) -> None:
+    """Stop the sandbox's cloud; what was in it is gone, the states stay."""
+    from ops import sandbox
+
+    setting = _setting(context, sandbox=True)
+    setting.terminal.text(sandbox.stop(setting.root))
+
+
+@_sandbox.command("reset")
+def sandbox_reset(
+    context: typer.Context, environment: _OneEnvironment = None, *, yes: _YesOption = False
+) -> None:
+    """Stop the cloud and forget every stack; with ENV, forget its stacks whose cloud is gone."""
+    from ops.commands import reset_sandbox
+
+    _end(reset_sandbox(_setting(context, sandbox=True), environment, yes=yes))
+
+
+@_sandbox.command("config")
+def sandbox_config(
+    context: typer.Context,
+    environment: _Environment,
+    key: Annotated[
+        str | None, typer.Argument(metavar="[KEY]", help="One key.", show_default=False)
+    ] = None,
+    value: Annotated[
+        str | None, typer.Argument(metavar="[VALUE]", help="What to set it to.", show_default=False)
+    ] = None,
+    *,
+    path: Annotated[bool, typer.Option("--path", help="KEY is a path such as a.b[0].")] = False,
+    secret: Annotated[
+        bool, typer.Option("--secret", help="Set a secret; its value is read from stdin.")
+    ] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the key.")] = False,
+) -> None:
+    """Show or override configuration in the sandbox alone; no stack file is written."""
+    from ops.commands import configure_sandbox
+    from ops.overrides import Request
+
+    if secret:
+        if key is None or value is not None:
+            raise UsageError(
+                "--secret needs a key and reads the value from stdin, since arguments are seen by "
+                "others. Nothing was set."
+            )
+        value = sys.stdin.readline().rstrip("\n")
+    request = Request(key=key, value=value, path=path, secret=secret, remove=remove)
+    _end(configure_sandbox(_setting(context, sandbox=True), environment, request))
+
+
+# What the commands share ---------------------------------------------------------------------
+
+
+def _setting(
+    context: typer.Context, form: _Form = _Form.TABLE, *, sandbox: bool = False
+) -> Setting:
+    from ops.access import find_root
+    from ops.commands import Setting
+    from ops.terminal import Terminal
+
+    given: _Globals = context.obj
+    return Setting(
+        sandbox=sandbox or given.sandbox,
+        root=find_root(given.root or Path.cwd()),
+        terminal=Terminal(),
+        form=form.value,
+    )
+
+
+def _command(
+    context: typer.Context, environment: str, kind: _Kind, form: _Form, *, diff: bool
+) -> StackCommand:
+    from ops.commands import StackCommand
+
+    return StackCommand(_setting(context, form), environment, kind.value, diff=diff)
+
+
+def _options(
+    targets: Sequence[str] | None,
+    parallel: int | None,
+    *,
+    dependents: bool,
+    refresh: bool = False,
+    clear_pending_creates: bool = False,
+) -> Options:
+    from ops.update import Options
+
+    if dependents and not targets:
+        raise UsageError("--target-dependents needs a --target. Nothing was run.")
+    return Options(
+        targets=tuple(targets or ()),
+        target_dependents=dependents,
+        clear_pending_creates=clear_pending_creates,
+        parallel=parallel,
+        refresh=refresh,
+    )
+
+
+def _form(output: _Form, *, json: bool) -> _Form:
+    if json and output is _Form.MD:
+        raise UsageError("--json and --output md exclude each other. Nothing was run.")
+    return _Form.JSON if json else output
+
+
+def _end(code: ExitCode) -> None:
+    raise typer.Exit(int(code))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; give its exit code. No user's mistake ends in a traceback."""
+    from ops.terminal import Terminal
+
+    try:
+        app(list(arguments), prog_name="ops")
+    except SystemExit as end:
+        return _exit_code(end, Terminal())
+    except OpsError as error:
+        Terminal().error(str(error))
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        Terminal().error("Cancelled.")
+        return int(ExitCode.CANCELLED)
+    except Exception as error:  # noqa: BLE001 - the last resort: nothing ends in a traceback
+        if "--debug" in arguments:
+            Terminal().note(*traceback.format_exc().rstrip().splitlines())
+        known = _of_engine(error)
+        Terminal().error(str(known) if known else _unexpected(error))
+        return int(known.exit_code if known else ExitCode.ERROR)
+    return int(ExitCode.OK)
+
+
+def _exit_code(end: SystemExit, terminal: Terminal) -> int:
+    code = end.code if isinstance(end.code, int) else 0
+    if code != _INTERRUPTED:
+        return code
+    terminal.error("Cancelled.")
+    return int(ExitCode.CANCELLED)
+
+
+def _of_engine(error: Exception) -> OpsError | None:
+    """Give what an error of the Automation API means to an operator; None for any other."""
+    if "pulumi.automation" not in sys.modules:
+        return None
+    from ops.update import refusal
+
+    return refusal(error)
+
+
+def _unexpected(error: Exception) -> str:
+    match error:
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return (
+                f"The disk is full{_where(error)}. What was recorded before is kept. "
+                "Free some space, then run the same command again."
+            )
+        case OSError(strerror=str(reason)):
+            return f"{reason}{_where(error)}. The command ended there."
+        case ModuleNotFoundError(name=str(name)) if name.partition(".")[0] not in _OWN_PACKAGES:
+            return (
+                f"The Python package {name!r} is not installed. Nothing more was done. "
+                "Run `make sandbox`, or: pip install '.[deploy,sandbox]'"
+            )
+        case _:
+            return (
+                f"Unexpected: {type(error).__name__}: {error}\n"
+                "This is a defect of ops. Put --debug before the command to see where it comes "
+                "from."
+            )
+
+
+def _where(error: OSError) -> str:
+    return f" ({error.filename})" if error.filename else ""
+
+
+def main() -> None:
+    """Run `ops`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

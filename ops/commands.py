@@ -1,0 +1,345 @@
+"""The commands from beginning to end: say where, plan, show, ask, act, verify, show, exit code."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from infra import naming
+from ops import access as accesses
+from ops import guard, render
+from ops.access import Access, StackKind
+from ops.errors import ExitCode, UsageError
+from ops.render import Line
+from ops.report import Header, OutputsReport, UpdateReport, to_json
+from ops.stack import open_stack, require_cli
+from ops.terminal import Terminal
+from ops.tree import UpdateLog
+
+if TYPE_CHECKING:
+    from pulumi.automation import Stack
+
+    from ops import update
+    from ops.report import Verification
+
+Form = Literal["table", "json", "md"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What every command is given: which cloud, which project, whom to talk to and how."""
+
+    sandbox: bool
+    root: Path
+    terminal: Terminal
+    form: Form = "table"
+    closing: bool = True
+    """Whether a result ends with what a rehearsal proves; the last of several does."""
+
+    def access(self, environment: str, *, state_only: bool = False) -> Access:
+        """Reach an environment in the mode that was asked for."""
+        settings = accesses.load_settings(self.root, environment)
+        if not self.sandbox:
+            return accesses.aws(self.root, settings)
+        from ops import sandbox
+
+        return sandbox.access(self.root, settings, state_only=state_only)
+
+    def announce(self, header: Header) -> None:
+        """Say where the command acts, before it acts."""
+        self.aside([render.header(header)])
+
+    def aside(self, lines: Iterable[Line]) -> None:
+        """Write what goes before the result: to stdout where people read it, else to stderr."""
+        if self.form == "table":
+            self.terminal.result(lines)
+        else:
+            self.terminal.note(*lines)
+
+    def show(
+        self, report: Any, table: Iterable[Line], markdown: Iterable[Line] | None = None
+    ) -> None:
+        """Write a report in the form that was asked for."""
+        header: Header | None = getattr(report, "header", None)
+        end = render.closing(header) if header and self.closing else ()
+        if self.form == "json":
+            self.terminal.text(to_json(report))
+        elif self.form == "md" and markdown is not None:
+            self.terminal.result([*markdown, *end])
+        elif self.form == "md":
+            self.terminal.result(
+                [Line("```text"), *(Line(line.text) for line in table), Line("```"), *end]
+            )
+        else:
+            self.terminal.result([*table, *end])
+
+
+class StackCommand:
+    """A command on one stack of an environment; opening it says where it acts."""
+
+    def __init__(
+        self, setting: Setting, environment: str, kind: StackKind, *, diff: bool = False
+    ) -> None:
+        self.setting = setting
+        self.kind = kind
+        self.diff = diff
+        if not setting.sandbox:
+            require_cli()
+        self.access = setting.access(environment)
+        self.header = self.access.header(kind)
+        setting.announce(self.header)
+
+    @cached_property
+    def stack(self) -> Stack:
+        """The stack, opened when it is first needed."""
+        return open_stack(self.access, self.kind)
+
+    def preview(self, options: update.Options, *, detailed: bool = False) -> ExitCode:
+        """Show what `up` would do; refuse what it would refuse."""
+        from ops import update
+
+        report = self._update("preview", options, dry_run=True)
+        self._show(report)
+        if report.result == "succeeded":
+            guard.refuse_losses(report)
+        return update.exit_code(report, detailed=detailed)
+
+    def change(
+        self,
+        command: update.Command,
+        options: update.Options,
+        *,
+        yes: bool,
+        verify: bool = False,
+        detailed: bool = False,
+    ) -> tuple[UpdateReport, ExitCode]:
+        """Preview, ask, act and verify; a preview that fails changes nothing."""
+        from ops import update
+
+        planned = self._update(command, options, dry_run=True)
+        if planned.result == "failed":
+            self._show(planned)
+            return planned, update.exit_code(planned)
+        # With --yes nobody reads the plan before it is carried out: the result shows the tree.
+        tree = () if yes and not self.diff else render.tree(planned.resources, diff=self.diff)
+        self.setting.aside([*tree, Line(""), *render.counts(planned), Line("")])
+        if command == "up":
+            guard.refuse_losses(planned)
+        self._confirm(command, planned, yes=yes)
+        report = self._update(command, options, dry_run=False)
+        if verify and report.result == "succeeded":
+            report = update.with_verification(report, self._verify())
+        self._show(report)
+        return report, update.exit_code(report, detailed=detailed)
+
+    def destroy(
+        self, options: update.Options, *, yes: bool, unprotect: bool, detailed: bool = False
+    ) -> ExitCode:
+        """Preview, ask and delete; `unprotect` takes protection off first, for this once."""
+        from ops import protection
+
+        guard.refuse_unattended_teardown(self.header)
+        if not unprotect:
+            return self.change("destroy", options, yes=yes, detailed=detailed)[1]
+        guard.refuse_unprotecting(self.header)
+        with protection.lifted(self.stack, options.targets) as urns:
+            self.setting.terminal.note(
+                f"Protection is off for {len(urns)} resources; what is left gets it back."
+            )
+            return self.change("destroy", options, yes=yes, detailed=detailed)[1]
+
+    def _confirm(self, command: update.Command, planned: UpdateReport, *, yes: bool) -> None:
+        terminal = self.setting.terminal
+        number = planned.changes
+        guard.confirm(
+            self.header,
+            f"{command} {self.header.stack} ({number} change{'' if number == 1 else 's'})",
+            yes=yes,
+            ask=terminal.ask if terminal.interactive else None,
+            by_name=guard.needs_name(self.header, command),
+        )
+
+    def _update(
+        self, command: update.Command, options: update.Options, *, dry_run: bool
+    ) -> UpdateReport:
+        from ops import update
+
+        stack = self.stack
+        label = f"previewing {command}" if dry_run and command != "preview" else command
+        with self.setting.terminal.progress(f"{label} {self.header.stack}") as watch:
+            report = update.run(
+                stack,
+                command,
+                header=self.header,
+                options=options,
+                log=self._log(dry_run=dry_run),
+                watch=watch,
+                tell=self.setting.terminal.note,
+            )
+        return report if report.result == "succeeded" else self._explained(report)
+
+    def _explained(self, report: UpdateReport) -> UpdateReport:
+        """Add to a failure what the engine cannot know: that its cloud ended, or our options."""
+        if self.access.mode == "aws":
+            return report
+        from ops import sandbox, update
+
+        reason = sandbox.cloud_is_gone(self.access)
+        if report.command == "destroy" and update.is_protected(report):
+            reason = "Give --unprotect to delete protected resources of the sandbox, too."
+        return update.with_error(report, reason) if reason else report
+
+    def _verify(self) -> Verification:
+        from ops import update
+
+        with self.setting.terminal.progress(f"verifying {self.header.stack}") as watch:
+            log = self._log(dry_run=True)
+            return update.verify(self.stack, header=self.header, log=log, watch=watch)
+
+    def _log(self, *, dry_run: bool) -> UpdateLog:
+        if self.access.mode == "aws":
+            return UpdateLog(dry_run=dry_run)
+        from ops.sandbox import recorded_types
+
+        return UpdateLog(dry_run=dry_run, is_recorded=recorded_types(self.access))
+
+    def _show(self, report: UpdateReport) -> None:
+        self.setting.show(
+            report,
+            render.update(report, diff=self.diff),
+            render.markdown(report, diff=self.diff),
+        )
+
+
+def show_outputs(
+    setting: Setting, environment: str, kind: StackKind, *, show_secrets: bool
+) -> ExitCode:
+    """`ops outputs`."""
+    from ops.update import masked
+
+    access = setting.access(environment, state_only=True)
+    header = access.header(kind)
+    setting.announce(header)
+    outputs = masked(open_stack(access, kind, create=False).outputs(), show_secrets=show_secrets)
+    report = OutputsReport(header=header, outputs=outputs)
+    setting.show(report, render.outputs_report(report), render.markdown_outputs(report))
+    return ExitCode.OK
+
+
+def setup_parameters(setting: Setting, environment: str, *, dry_run: bool, yes: bool) -> ExitCode:
+    """`ops params setup`."""
+    from ops.parameters import setup
+
+    access = setting.access(environment)
+    header = access.header()
+    setting.announce(header)
+    plan = setup.prepare(access.client, access.settings)
+    planned = setup.planned(plan, header)
+    terminal = setting.terminal
+    if dry_run or not plan.to_create:
+        setting.show(planned, render.parameters(planned), render.markdown_parameters(planned))
+        return setup.exit_code(planned)
+    setting.aside(render.parameters(planned))
+    guard.confirm(
+        header,
+        f"create {len(plan.to_create)} parameters under {plan.path}",
+        yes=yes,
+        ask=terminal.ask if terminal.interactive else None,
+        by_name=guard.needs_name(header, "params"),
+    )
+    report = setup.act(
+        access.client,
+        access.settings,
+        plan,
+        header,
+        lambda result: terminal.note(f"{result.outcome} {result.name}"),
+    )
+    setting.show(report, render.parameters(report), render.markdown_parameters(report))
+    return setup.exit_code(report)
+
+
+def check_settings(setting: Setting, environment: str | None) -> ExitCode:
+    """`ops settings check`; no environment stands for all."""
+    from ops.settings import check
+
+    environments = [environment] if environment else []
+    today = dt.datetime.now(tz=dt.UTC).date()
+    report = check(environments, setting.root, today)
+    setting.show(report, render.settings(report))
+    return ExitCode.OK if report.holds else ExitCode.FINDINGS
+
+
+def show_sandbox(setting: Setting) -> ExitCode:
+    """`ops sandbox status`."""
+    from ops import sandbox
+
+    report = sandbox.status(setting.root)
+    setting.show(report, render.sandbox(report))
+    return ExitCode.OK
+
+
+def reset_sandbox(setting: Setting, environment: str | None, *, yes: bool) -> ExitCode:
+    """`ops sandbox reset`; no environment stands for everything."""
+    from ops import sandbox
+
+    terminal = setting.terminal
+    if environment is not None:
+        terminal.text(sandbox.reset_environment(setting.root, environment))
+        return ExitCode.OK
+    report = sandbox.status(setting.root)
+    number = sum(stack["resources"] for stack in report.stacks)
+    if number:
+        guard.agree(
+            f"forget the sandbox in {report.home} with its {number} resources",
+            yes=yes,
+            ask=terminal.ask if terminal.interactive else None,
+        )
+    terminal.text(sandbox.reset(setting.root))
+    return ExitCode.OK
+
+
+def configure_sandbox(setting: Setting, environment: str, request: Any) -> ExitCode:
+    """`ops sandbox config`: overrides of a stack's configuration that no stack file sees."""
+    from ops.overrides import apply
+
+    access = setting.access(environment, state_only=True)
+    setting.announce(access.header())
+    setting.terminal.result(apply(access, request))
+    return ExitCode.OK
+
+
+def start_sandbox(setting: Setting, environment: str) -> ExitCode:
+    """`ops sandbox start`: bootstrap, environment and parameters, then what was made."""
+    from ops.update import Options
+
+    terminal = setting.terminal
+    if environment not in naming.ENVIRONMENTS:
+        raise UsageError(
+            f"There is no environment {environment!r}; there are {', '.join(naming.ENVIRONMENTS)}. "
+            "Nothing was run."
+        )
+    setting = replace(setting, closing=False)
+    made: list[UpdateReport] = []
+    kinds: tuple[StackKind, ...] = ("bootstrap", "environment")
+    for kind in kinds:
+        command = StackCommand(setting, environment, kind)
+        report, code = command.change("up", Options(), yes=True, verify=True)
+        if code is not ExitCode.OK:
+            return code
+        made.append(report)
+        terminal.note("")
+    code = setup_parameters(setting, environment, dry_run=False, yes=True)
+    if code is not ExitCode.OK:
+        return code
+    terminal.result(render.standing(made, _endpoint(setting)))
+    return ExitCode.OK
+
+
+def _endpoint(setting: Setting) -> str:
+    from ops import sandbox
+
+    return sandbox.status(setting.root).endpoint

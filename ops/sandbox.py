@@ -1,0 +1,325 @@
+"""Sandbox mode: the cloud and the engine that need no account and no CLI.
+
+The only module of ops that knows `infra.sandbox`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from infra import naming
+from infra.sandbox import servers
+from infra.sandbox.engine.backend import Backend, BackendError, StackReference
+from infra.sandbox.engine.checkpoint import Kept
+from infra.sandbox.engine.session import HOME_SECRETS
+from infra.sandbox.engine.state import package_of
+from ops.access import Access, client_config
+from ops.errors import OpsError, RefusedError, UsageError
+from ops.report import SandboxReport
+
+if TYPE_CHECKING:
+    from pulumi.automation import PulumiCommand
+
+    from infra.settings import Settings
+
+_BOOTSTRAP_FOLDER: Final = "bootstrap"
+_OWN_FOLDERS: Final = (".pulumi", _BOOTSTRAP_FOLDER)
+_OWN_FILES: Final = (servers.RECORD, servers.LOG, "cloud.lock", HOME_SECRETS)
+
+
+def home(root: Path) -> Path:
+    """Give the sandbox's home: `.sandbox` in the project, or where the environment says."""
+    return servers.home() if os.environ.get(servers.HOME_VARIABLE) else root / ".sandbox"
+
+
+def access(root: Path, settings: Settings, *, state_only: bool = False) -> Access:
+    """Reach the sandbox's cloud as an operator of the environment's account; start it if needed.
+
+    `state_only`: only the state is looked at, so no cloud has to be there. Raises `RefusedError`
+    where the environment's state describes another cloud than the one that is there.
+    """
+    folder = home(root)
+    if state_only:
+        found = servers.status(folder)
+        label = _label(found.cloud) if found.cloud else "sandbox, not running"
+        return _access(root, settings, label, {}, _no_client)
+    cloud = _cloud(folder, settings.environment)
+    try:
+        credentials = servers.assume(cloud, settings.account_id, settings.region)
+    except servers.SandboxServerError as error:
+        raise OpsError(str(error)) from error
+    variables = servers.environment(cloud, settings.region, credentials)
+    return _access(root, settings, _label(cloud), variables, _client(variables))
+
+
+def embedded_command(access: Access) -> PulumiCommand:
+    """Give the embedded engine, which the Automation API takes for the Pulumi CLI."""
+    from infra.sandbox.engine.command import EmbeddedCommand
+
+    folder = home(access.root)
+    cloud = servers.status(folder).cloud
+    command = EmbeddedCommand(folder, cloud_identity=cloud.identity if cloud else None)
+    # It has what the Automation API uses of a PulumiCommand, and starts no process to be one.
+    return cast("PulumiCommand", command)
+
+
+def bootstrap_directory(access: Access) -> Path:
+    """Give the inline bootstrap program's working directory, the same at every run."""
+    folder = home(access.root) / _BOOTSTRAP_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    project = folder / "Pulumi.yaml"
+    text = f"name: {naming.BOOTSTRAP_PROJECT}\nruntime: python\n"
+    # Written here, because the SDK would note the current directory in it.
+    if not project.exists() or project.read_text(encoding="utf-8") != text:
+        project.write_text(text, encoding="utf-8")
+    return folder
+
+
+def recorded_types(access: Access) -> Callable[[str], bool]:
+    """Give the test whether a type is only recorded in state, having no API in the sandbox."""
+    from infra.sandbox.engine.drivers import registry
+    from infra.sandbox.engine.provider import ProviderError
+
+    providers = registry(access.variables)
+
+    @cache
+    def is_recorded(type_: str) -> bool:
+        try:
+            return providers.configure(package_of(type_), {}).is_recorded(type_)
+        except ProviderError:
+            return False  # a package that the sandbox does not know is the engine's to refuse
+
+    return is_recorded
+
+
+def cloud_is_gone(access: Access) -> str:
+    """Say why the cloud that a command began with answers no more; empty if it does."""
+    found = _status(home(access.root))
+    if found.state == "running":
+        return ""
+    return (
+        f"{_sentence(found.detail)} It ended while this command ran, and what was in it is gone. "
+        f"Start again with `ops sandbox reset {access.environment}`."
+    )
+
+
+def status(root: Path) -> SandboxReport:
+    """Tell whether the cloud runs, and which stacks there are; change nothing."""
+    folder = home(root)
+    found = _status(folder)
+    running = found.state == "running"
+    cloud = found.cloud
+    return SandboxReport(
+        running=running,
+        home=str(folder),
+        identity=cloud.identity if cloud and running else "",
+        endpoint=cloud.endpoint if cloud and running else "",
+        pid=cloud.pid if cloud and running else None,
+        message="" if running else _sentence(found.detail),
+        stacks=[_described(folder, stack) for stack in _backend(folder).stacks()],
+    )
+
+
+def stop(root: Path) -> str:
+    """Stop the cloud; give a sentence on what was done. What the cloud held is lost."""
+    folder = home(root)
+    if not folder.exists():
+        return f"There is no sandbox in {folder}: nothing was stopped."
+    try:
+        found = servers.stop(folder)
+    except servers.SandboxServerError as error:
+        raise OpsError(str(error)) from error
+    if found.state == "running" and found.cloud:
+        return (
+            f"Stopped the sandbox's cloud (process {found.cloud.pid}); what was in it is gone. "
+            "States that describe it are kept until `ops sandbox reset`."
+        )
+    return f"Nothing had to be stopped: {found.detail}."
+
+
+def reset(root: Path) -> str:
+    """Stop the cloud and forget every stack; give a sentence on what was done."""
+    folder = home(root)
+    if not folder.exists():
+        return f"There is no sandbox in {folder}: nothing had to be reset."
+    _refuse_running(folder, _backend(folder).stacks())
+    stopped = stop(root)
+    for name in _OWN_FOLDERS:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in _OWN_FILES:
+        (folder / name).unlink(missing_ok=True)
+    # A home that somebody else put something into is left.
+    if not any(folder.iterdir()):
+        folder.rmdir()
+    return f"{stopped.split(';', 1)[0].rstrip('.')}. Every stack of the sandbox was forgotten."
+
+
+def reset_environment(root: Path, environment: str) -> str:
+    """Forget an environment's stacks whose cloud is gone; give a sentence on what was done.
+
+    Raises `RefusedError` for a stack whose resources are still there.
+    """
+    if environment not in naming.ENVIRONMENTS:
+        raise UsageError(
+            f"There is no environment {environment!r}; there are "
+            f"{', '.join(naming.ENVIRONMENTS)}. Nothing was reset."
+        )
+    folder = home(root)
+    stacks = list(_stacks_of(folder, environment))
+    _refuse_running(folder, stacks)
+    found = _status(folder)
+    alive = found.cloud.identity if found.cloud and found.state == "running" else None
+    for stack in stacks:
+        if alive and _resources(folder, stack) and _cloud_of(folder, stack) == alive:
+            raise RefusedError(
+                f"The resources of {stack.project}/{stack.name} are in the running cloud: "
+                "forgetting them would leave them behind. Nothing was reset. Remove them with "
+                f"`ops --sandbox destroy {environment} --unprotect`, or reset the whole sandbox: "
+                "`ops sandbox reset`"
+            )
+    for stack in stacks:
+        _backend(folder).remove(stack, force=True)
+    names = ", ".join(f"{stack.project}/{stack.name}" for stack in stacks)
+    return f"Forgotten: {names}." if stacks else f"The sandbox has no stack {environment}."
+
+
+def _cloud(folder: Path, environment: str) -> servers.Cloud:
+    """Give the running cloud; start one unless the environment's state describes one that ended."""
+    found = _status(folder)
+    held = [stack for stack in _stacks_of(folder, environment) if _resources(folder, stack)]
+    if found.state == "foreign":
+        raise RefusedError(
+            f"{_sentence(found.detail)} Nothing was run, and that server was left alone. "
+            "Forget the recorded cloud with `ops sandbox reset` and start again."
+        )
+    if found.state != "running" and held:
+        raise RefusedError(_lost(found, folder, held, environment))
+    try:
+        cloud = servers.ensure_running(folder)
+    except servers.SandboxServerError as error:
+        raise OpsError(str(error)) from error
+    other = [stack for stack in held if _cloud_of(folder, stack) not in (None, cloud.identity)]
+    if other:
+        raise RefusedError(
+            f"The state of {_names(other)} describes another cloud than the one that is running: "
+            f"expected {_cloud_of(folder, other[0])}, found {cloud.identity}. Nothing was run. "
+            "The sandbox's cloud keeps everything in memory, so what the state describes is gone; "
+            f"forget it with `ops sandbox reset {environment}` and start again."
+        )
+    return cloud
+
+
+def _lost(found: servers.Status, folder: Path, held: list[StackReference], environment: str) -> str:
+    number = sum(_resources(folder, stack) for stack in held)
+    log = f" Its log is {found.cloud.log}." if found.cloud else ""
+    return (
+        f"{_sentence(found.detail)} The state of {_names(held)} still describes {number} "
+        "resources of a cloud that has ended with its server, which kept them in memory. "
+        f"Nothing was run.{log} Forget them with `ops sandbox reset {environment}` and start again."
+    )
+
+
+def _status(folder: Path) -> servers.Status:
+    try:
+        return servers.status(folder)
+    except servers.SandboxServerError as error:
+        raise OpsError(str(error)) from error
+
+
+def _access(
+    root: Path,
+    settings: Settings,
+    label: str,
+    variables: dict[str, str],
+    client: Callable[[str], Any],
+) -> Access:
+    return Access(
+        mode="sandbox",
+        root=root,
+        settings=settings,
+        cloud=label,
+        caller="",
+        variables=variables,
+        client=client,
+        backend=f"file://{home(root)}",
+    )
+
+
+def _client(variables: dict[str, str]) -> Callable[[str], Any]:
+    def client(service: str) -> Any:
+        import boto3
+
+        session = boto3.Session(
+            aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+            aws_session_token=variables["AWS_SESSION_TOKEN"],
+            region_name=variables["AWS_REGION"],
+        )
+        return session.client(
+            service, endpoint_url=variables["AWS_ENDPOINT_URL"], config=client_config()
+        )
+
+    return client
+
+
+def _no_client(service: str) -> Any:
+    raise AssertionError(f"{service} was asked for by a command that looks at the state only")
+
+
+def _label(cloud: servers.Cloud) -> str:
+    return f"sandbox {cloud.identity[:8]} at {cloud.endpoint}"
+
+
+def _backend(folder: Path) -> Backend:
+    return Backend(folder, version="")
+
+
+def _stacks_of(folder: Path, environment: str) -> Iterator[StackReference]:
+    return (stack for stack in _backend(folder).stacks() if stack.name == environment)
+
+
+def _resources(folder: Path, stack: StackReference) -> int:
+    try:
+        # What a killed update has recorded counts as well.
+        return len(_backend(folder).open(stack).snapshot(Kept()).resources)
+    except BackendError as error:
+        raise OpsError(_sentence(str(error))) from error
+
+
+def _cloud_of(folder: Path, stack: StackReference) -> str | None:
+    try:
+        return _backend(folder).record(stack).cloud
+    except BackendError as error:
+        raise OpsError(_sentence(str(error))) from error
+
+
+def _described(folder: Path, stack: StackReference) -> dict[str, Any]:
+    return {
+        "project": stack.project,
+        "stack": stack.name,
+        "resources": _resources(folder, stack),
+        "cloud": _cloud_of(folder, stack),
+    }
+
+
+def _refuse_running(folder: Path, stacks: list[StackReference]) -> None:
+    for stack in stacks:
+        owner = _backend(folder).running(stack)
+        if owner is not None:
+            raise RefusedError(
+                f"An update of {stack.project}/{stack.name} is running (process {owner.pid}, "
+                f"`{owner.command}`). Nothing was reset. Wait for it to end."
+            )
+
+
+def _names(stacks: list[StackReference]) -> str:
+    return " and ".join(f"{stack.project}/{stack.name}" for stack in stacks)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."

@@ -1,0 +1,152 @@
+"""Where a command acts, and what it refuses to act on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, NoCredentialsError
+from moto import mock_aws
+
+from infra.settings import Settings
+from ops import access
+from ops.errors import AuthenticationError, OpsError, RefusedError, UsageError
+
+
+class _Sts:
+    """An STS that answers as it is told."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def client(self, _service: str, **_options: object) -> _Sts:
+        return self
+
+    def get_caller_identity(self) -> None:
+        raise self.error
+
+
+def _refusing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    monkeypatch.setattr(boto3, "Session", lambda **_options: _Sts(error))
+
+
+def _client_error(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": ""}}, "GetCallerIdentity")
+
+
+def test_the_project_is_found_from_a_folder_below_it(project: Path) -> None:
+    below = project / "a" / "b"
+    below.mkdir(parents=True)
+    assert access.find_root(below) == project
+
+
+def test_outside_of_a_project_the_message_says_how_to_name_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="ops --root FOLDER"):
+        access.find_root(tmp_path)
+
+
+def test_an_unknown_environment_is_refused_with_the_known_ones(project: Path) -> None:
+    with pytest.raises(UsageError, match="'production'; there are dev, uat, prod"):
+        access.load_settings(project, "production")
+
+
+def test_a_stack_file_that_is_not_usable_is_a_usage_error_with_its_problems(project: Path) -> None:
+    file = project / "Pulumi.dev.yaml"
+    file.write_text(file.read_text().replace("us-east-1", "us-yeast", 1))
+    with pytest.raises(UsageError, match=r"Pulumi.dev.yaml is not usable") as caught:
+        access.load_settings(project, "dev")
+    assert "us-yeast" in str(caught.value)
+
+
+@mock_aws
+def test_the_wrong_account_is_refused_with_the_one_found_and_the_one_expected(
+    project: Path, dev: Settings
+) -> None:
+    with pytest.raises(AuthenticationError) as caught:
+        access.aws(project, dev, {})
+    assert "123456789012" in str(caught.value)
+    assert "111122223333" in str(caught.value)
+
+
+@mock_aws
+def test_the_right_account_shows_who_is_asking(
+    project: Path, dev: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_ACCOUNT_ID", "111122223333")
+    found = access.aws(project, dev, {})
+    assert found.mode == "aws"
+    assert found.caller.startswith("arn:aws:sts::111122223333:")
+    assert found.header("bootstrap").stack == "mono-repo-bootstrap/dev"
+
+
+def test_no_credentials_are_told_apart_from_expired_ones(
+    project: Path, dev: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _refusing(monkeypatch, NoCredentialsError())
+    with pytest.raises(AuthenticationError, match="No usable AWS credentials"):
+        access.aws(project, dev, {})
+    _refusing(monkeypatch, _client_error("ExpiredToken"))
+    with pytest.raises(AuthenticationError, match="have expired") as caught:
+        access.aws(project, dev, {})
+    assert "--sandbox" in str(caught.value)
+
+
+def test_credentials_that_aws_does_not_know_and_a_denied_call_are_authentication_errors(
+    project: Path, dev: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for code, found in (("InvalidClientTokenId", "does not know"), ("AccessDenied", "refused")):
+        _refusing(monkeypatch, _client_error(code))
+        with pytest.raises(AuthenticationError, match=found):
+            access.aws(project, dev, {})
+
+
+def test_an_aws_that_cannot_be_reached_is_no_authentication_error(
+    project: Path, dev: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from botocore.exceptions import EndpointConnectionError
+
+    _refusing(monkeypatch, EndpointConnectionError(endpoint_url="https://sts"))
+    with pytest.raises(OpsError, match="could not be reached") as caught:
+        access.aws(project, dev, {})
+    assert not isinstance(caught.value, AuthenticationError)
+
+
+def test_a_shell_that_points_at_another_endpoint_is_not_taken_for_aws(
+    project: Path, dev: Settings
+) -> None:
+    with pytest.raises(RefusedError, match=r"AWS_ENDPOINT_URL is http://127\.0\.0\.1:5000"):
+        access.aws(project, dev, {"AWS_ENDPOINT_URL": "http://127.0.0.1:5000"})
+
+
+def _with_backend(settings: Settings, url: str) -> Settings:
+    backend = settings.backend.model_copy(update={"url": url})
+    return settings.model_copy(update={"backend": backend})
+
+
+@mock_aws
+def test_another_backend_than_the_stack_files_is_refused(
+    project: Path, dev: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_ACCOUNT_ID", "111122223333")
+    settings = _with_backend(dev, "s3://mono-repo-dev-pulumi-state-abc?region=us-east-1")
+    with pytest.raises(RefusedError, match=r'eval "\$\(ops env dev\)"'):
+        access.aws(project, settings, {"PULUMI_BACKEND_URL": "file://~"})
+
+
+@mock_aws
+def test_the_stack_files_backend_is_given_to_the_cli(
+    project: Path, dev: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_ACCOUNT_ID", "111122223333")
+    url = "s3://mono-repo-dev-pulumi-state-abc?region=us-east-1"
+    assert access.aws(project, _with_backend(dev, url), {}).variables["PULUMI_BACKEND_URL"] == url
+
+
+@mock_aws
+def test_changes_are_made_as_the_deploy_role(
+    project: Path, dev: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_ACCOUNT_ID", "111122223333")
+    identity = access.aws(project, dev, {}).client("sts").get_caller_identity()
+    assert "assumed-role/mono-repo-dev-deploy/" in identity["Arn"]
