@@ -64,6 +64,8 @@ class BootstrapArgs:
     deployers: Sequence[str]
     """Principals that may assume the deploy role."""
     key_deletion_window_days: int
+    protect: bool
+    """Refuse to delete or replace what holds data; False only for a teardown."""
     tags: Mapping[str, str]
 
 
@@ -92,7 +94,7 @@ class Bootstrap(ComponentResource):
         self._name = name
         self._args = args
         self._child = ResourceOptions(parent=self)
-        self._kept = ResourceOptions(parent=self, protect=True)
+        self._kept = ResourceOptions(parent=self, protect=args.protect)
 
         self.key_arns = {
             purpose: self._key(purpose, alias, description)
@@ -144,7 +146,7 @@ class Bootstrap(ComponentResource):
                 description=description,
                 alias=alias,
                 deletion_window_days=self._args.key_deletion_window_days,
-                protect=True,
+                protect=self._args.protect,
                 tags=self._args.tags,
             ),
             opts=self._child,
@@ -161,7 +163,7 @@ class Bootstrap(ComponentResource):
                 expire_days=LOG_DAYS,
                 grants=log_deliveries(args.scope),
                 physical_name=args.log_bucket_name,
-                protect=True,
+                protect=args.protect,
                 tags=args.tags,
             ),
             opts=self._child,
@@ -172,7 +174,7 @@ class Bootstrap(ComponentResource):
                 key_arn=self.key_arns["state"],
                 noncurrent_days=HISTORY_DAYS,
                 access_log=logs,
-                protect=True,
+                protect=args.protect,
                 tags=args.tags,
             ),
             opts=self._child,
@@ -184,7 +186,7 @@ class Bootstrap(ComponentResource):
                 noncurrent_days=HISTORY_DAYS,
                 archive_days=BACKUP_ARCHIVE_DAYS,
                 access_log=logs,
-                protect=True,
+                protect=args.protect,
                 tags=args.tags,
             ),
             opts=self._child,
@@ -202,7 +204,7 @@ class Bootstrap(ComponentResource):
                 description="Copies of state and backups",
                 alias=args.replicas_key_alias,
                 deletion_window_days=args.key_deletion_window_days,
-                protect=True,
+                protect=args.protect,
                 tags=args.tags,
             ),
             opts=ResourceOptions(parent=self, providers=[args.secondary_provider]),
@@ -223,6 +225,7 @@ class Bootstrap(ComponentResource):
                     replica_provider=args.secondary_provider,
                     noncurrent_days=HISTORY_DAYS,
                     archive_days=archive_days,
+                    protect=args.protect,
                     tags=args.tags,
                 ),
                 opts=self._child,
@@ -238,7 +241,7 @@ class Bootstrap(ComponentResource):
             ttl={"attribute_name": LOCK_EXPIRY, "enabled": True},
             point_in_time_recovery={"enabled": True},
             server_side_encryption={"enabled": True, "kms_key_arn": self.key_arns["state"]},
-            deletion_protection_enabled=True,
+            deletion_protection_enabled=self._args.protect,
             tags=self._args.tags,
             opts=self._kept,
         )
@@ -276,6 +279,7 @@ class Bootstrap(ComponentResource):
         repository = Repository(
             f"{self._name}-{application}",
             name=repository_name,
+            force_delete=not self._args.protect,
             image_tag_mutability="IMMUTABLE",
             image_scanning_configuration={"scan_on_push": True},
             encryption_configurations=[

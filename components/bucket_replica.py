@@ -27,6 +27,8 @@ class BucketReplicaArgs:
     noncurrent_days: int
     archive_days: int | None
     """None keeps the copies in the class of the originals."""
+    protect: bool
+    """Refuse to delete or replace the replica."""
     tags: Mapping[str, str]
 
 
@@ -47,7 +49,7 @@ class BucketReplica(ComponentResource):
                 key_arn=args.replica_key_arn,
                 noncurrent_days=args.noncurrent_days,
                 archive_days=args.archive_days,
-                protect=True,
+                protect=args.protect,
                 tags=args.tags,
             ),
             opts=ResourceOptions(parent=self, providers=[args.replica_provider]),

@@ -65,6 +65,8 @@ class NetworkArgs:
     """Bucket that keeps the flow logs for longer than CloudWatch does; None: no archive."""
     log_key_arn: Input[str]
     permissions_boundary_arn: Input[str] | None
+    protect: bool
+    """Refuse to replace a subnet, and with it everything inside; False only for a teardown."""
     tags: Mapping[str, str]
 
 
@@ -160,7 +162,7 @@ class Network(ComponentResource):
                 "tier": tier.value,
                 **load_balancer_tags(tier, self._args.cluster_name),
             },
-            opts=ResourceOptions(parent=self, protect=True),
+            opts=ResourceOptions(parent=self, protect=self._args.protect),
         )
 
     def _firewalls(self) -> None:

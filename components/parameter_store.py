@@ -77,6 +77,8 @@ class ParameterStoreArgs:
     log_key_arn: Input[str]
     alarm_actions: Sequence[Input[str]]
     key_deletion_window_days: int
+    protect: bool
+    """Refuse to delete the key: without it no secret can be read; False only for a teardown."""
     tags: Mapping[str, str]
 
 
@@ -108,7 +110,7 @@ class ParameterStore(ComponentResource):
                 description=f"SecureString parameters below {args.path}",
                 alias=args.key_alias,
                 deletion_window_days=args.key_deletion_window_days,
-                protect=True,
+                protect=args.protect,
                 tags=args.tags,
             ),
             opts=self._child,

@@ -34,7 +34,7 @@ class PrivateBucketArgs:
     noncurrent_days: int
     """Days an overwritten or deleted object can be brought back."""
     protect: bool
-    """Refuse to delete or replace the bucket."""
+    """Refuse to delete or replace the bucket. One that is not protected goes with its objects."""
     tags: Mapping[str, str]
     expire_days: int | None = None
     """Days after which objects are deleted; None keeps them."""
@@ -44,8 +44,6 @@ class PrivateBucketArgs:
     """Bucket that receives a line for every request."""
     grants: Sequence[Statement] = ()
     """What AWS services may do in the bucket; a resource that begins with `/` is an object path."""
-    force_destroy: bool = False
-    """Delete the objects with the bucket; only ever set for a teardown."""
     physical_name: str | None = None
     """None: the resource's name and a random suffix."""
 
@@ -66,7 +64,7 @@ class PrivateBucket(ComponentResource):
         bucket = Bucket(
             name,
             bucket=args.physical_name,
-            force_destroy=args.force_destroy,
+            force_destroy=not args.protect,
             tags=args.tags,
             opts=ResourceOptions(parent=self, protect=args.protect),
         )

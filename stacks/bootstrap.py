@@ -49,6 +49,7 @@ def build(settings: Settings) -> BootstrapOutputs[Output[str]]:
             repositories=naming.repositories(env),
             deployers=settings.deployment.trusted_principals or [naming.account_arn(account)],
             key_deletion_window_days=KEY_DELETION_WINDOW_DAYS,
+            protect=settings.deletion_protection,
             tags=naming.tags(settings),
         ),
         opts=ResourceOptions(providers=[bootstrap_provider(settings)]),

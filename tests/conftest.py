@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,6 +23,10 @@ os.environ.update(
 )
 for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CONFIG_FILE", "PULUMI_BACKEND_URL"):
     os.environ.pop(name, None)
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("mono-repo", deadline=None)
+hypothesis.settings.load_profile("mono-repo")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

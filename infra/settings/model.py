@@ -424,6 +424,11 @@ class Settings(_Model):
     tags: Mapping[TagKey, TagValue] = Field(
         default_factory=dict, description="Further tags on everything."
     )
+    deletion_protection: bool = Field(
+        default=True,
+        description="Whether what holds data refuses to be deleted or replaced, by Pulumi and by "
+        "AWS. False only for a teardown: buckets and repositories then go with their content.",
+    )
     backend: Backend = Field(description="State and secrets of the stack.")
     deployment: Deployment = Field(default=Deployment(), description="Who may deploy.")
     network: Network = Field(description="The VPC.")

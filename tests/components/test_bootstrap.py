@@ -40,6 +40,7 @@ def program() -> None:
             repositories=REPOSITORIES,
             deployers=["arn:aws:iam::111122223333:root"],
             key_deletion_window_days=30,
+            protect=True,
             tags={"environment": "dev"},
         ),
         ResourceOptions(providers=[provided()]),

@@ -24,6 +24,7 @@ ARGS = NetworkArgs(
     flow_log_archive_arn="arn:aws:s3:::mono-repo-dev-logs-111122223333",
     log_key_arn="arn:aws:kms:us-east-1:111122223333:key/k",
     permissions_boundary_arn="arn:aws:iam::111122223333:policy/mono-repo-dev-boundary",
+    protect=True,
     tags={"environment": "dev"},
 )
 

@@ -26,6 +26,7 @@ ARGS = ParameterStoreArgs(
     service_accounts=["system:serviceaccount:mono-repo-dev:mono-repo-api"],
     cross_account=[],
     permissions_boundary_arn="arn:aws:iam::111122223333:policy/mono-repo-dev-boundary",
+    protect=True,
     log_group_name="/aws/ssm/parameter-store/dev/mono-repo",
     log_retention_days=7,
     log_key_arn="arn:aws:kms:us-east-1:111122223333:key/logs",

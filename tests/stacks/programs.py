@@ -29,24 +29,30 @@ def settings(env: str) -> Settings:
 @cache
 def environment_graph(env: str) -> Graph:
     """Return the graph of an environment's stack."""
-
-    def program() -> None:
-        outputs = environment.build(settings(env), home_provider(settings(env)))
-        for name, value in outputs.to_exports().items():
-            pulumi.export(name, value)
-
-    return record(program, stack=env)
+    return graph_of(env, settings(env))
 
 
 @cache
 def bootstrap_graph(env: str) -> Graph:
     """Return the graph of an environment's bootstrap stack."""
+    return graph_of(f"bootstrap-{env}", settings(env))
+
+
+def graph_of(stack: str, settings: Settings) -> Graph:
+    """Return the graph of a stack, such as `dev` or `bootstrap-dev`, with these settings."""
+    is_bootstrap = stack.startswith("bootstrap-")
 
     def program() -> None:
-        for name, value in bootstrap.build(settings(env)).to_exports().items():
+        outputs = (
+            bootstrap.build(settings)
+            if is_bootstrap
+            else environment.build(settings, home_provider(settings))
+        )
+        for name, value in outputs.to_exports().items():
             pulumi.export(name, value)
 
-    return record(program, project=naming.BOOTSTRAP_PROJECT, stack=env)
+    project = naming.BOOTSTRAP_PROJECT if is_bootstrap else naming.PROJECT
+    return record(program, project=project, stack=settings.environment)
 
 
 def every_graph() -> dict[str, Graph]:

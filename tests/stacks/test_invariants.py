@@ -8,7 +8,7 @@ import pytest
 
 from infra import naming
 from tests.graph import AUTO_NAMED, STACK_TYPE, Graph, Node
-from tests.stacks.programs import ENVIRONMENTS, every_graph, settings
+from tests.stacks.programs import ENVIRONMENTS, every_graph, graph_of, settings
 
 PROVIDER = "pulumi:providers:aws"
 STATEFUL = {
@@ -125,6 +125,24 @@ def test_what_holds_data_is_protected(graph: Graph) -> None:
     stateful = [node for node in cloud(graph) if node.type in STATEFUL]
     assert stateful
     assert [node.label for node in stateful if not node.protect] == []
+
+
+def test_a_teardowns_settings_lift_every_protection_and_change_nothing_else(
+    graph: Graph, stack: str
+) -> None:
+    env = environment_of(stack)
+    torn = settings(env).model_copy(update={"deletion_protection": False})
+    lifted = graph_of(stack, torn)
+    assert [node.label for node in cloud(lifted) if node.protect] == []
+    switches = {"deletionProtectionEnabled", "forceDestroy", "forceDelete"}
+    before = {node.urn: node.inputs for node in cloud(graph)}
+    for node in cloud(lifted):
+        changed = {
+            key
+            for key in {*node.inputs, *before[node.urn]}
+            if node.inputs.get(key) != before[node.urn].get(key)
+        }
+        assert changed <= switches, node.label
 
 
 def test_everything_that_can_be_tagged_carries_the_environments_tags(

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from infra.sandbox.engine.wire import PropertyMap
+from infra.sandbox.engine.wire import PropertyMap, PropertyValue
 
 DiffKind = Literal["add", "add-replace", "delete", "delete-replace", "update", "update-replace"]
 
@@ -179,7 +179,7 @@ class Registered:
     """What a registration came to: ids and outputs are UNKNOWN where a preview cannot tell."""
 
     urn: str
-    id: str
+    id: PropertyValue
     outputs: PropertyMap
 
 

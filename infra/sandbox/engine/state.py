@@ -126,6 +126,20 @@ def package_of(type_: str) -> str:
     return type_.split(":", 1)[0]
 
 
+def depends_on(resource: Resource) -> frozenset[str]:
+    """Give the URNs that a resource needs: parent, provider and every kind of dependency."""
+    urns = {resource.parent, resource.deleted_with, provider_urn(resource.provider)}
+    urns.update(resource.dependencies, resource.replace_with)
+    urns.update(*resource.property_dependencies.values())
+    urns.discard("")
+    return frozenset(urns)
+
+
+def provider_urn(reference: str) -> str:
+    """Give the URN in a provider reference (``<urn>::<id>``); empty for an empty reference."""
+    return reference.rpartition("::")[0]
+
+
 @dataclass(frozen=True)
 class Put:
     """A resource is there now: it joins the deployment, in place of its URN's earlier `Put`."""
