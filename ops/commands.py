@@ -129,7 +129,7 @@ class StackCommand:
         self.setting.aside([*tree, Line(""), *render.counts(planned), Line("")])
         if command == "up":
             guard.refuse_losses(planned)
-        self._confirm(command, planned, yes=yes)
+        self._agree(command, planned.changes, yes=yes)
         report = self._update(command, options, dry_run=False)
         if verify and report.result == "succeeded":
             report = update.with_verification(report, self._verify())
@@ -139,22 +139,37 @@ class StackCommand:
     def destroy(
         self, options: update.Options, *, yes: bool, unprotect: bool, detailed: bool = False
     ) -> ExitCode:
-        """Preview, ask and delete; `unprotect` takes protection off first, for this once."""
-        from ops import protection
-
+        """Preview, ask and delete; `unprotect` takes protection off, once that is agreed to."""
         guard.refuse_unattended_teardown(self.header)
-        if not unprotect:
-            return self.change("destroy", options, yes=yes, detailed=detailed)[1]
-        guard.refuse_unprotecting(self.header)
-        with protection.lifted(self.stack, options.targets) as urns:
-            self.setting.terminal.note(
-                f"Protection is off for {len(urns)} resources; what is left gets it back."
-            )
-            return self.change("destroy", options, yes=yes, detailed=detailed)[1]
+        if unprotect:
+            guard.refuse_unprotecting(self.header)
+            return self._destroy_protected(options, yes=yes, detailed=detailed)
+        return self.change("destroy", options, yes=yes, detailed=detailed)[1]
 
-    def _confirm(self, command: update.Command, planned: UpdateReport, *, yes: bool) -> None:
+    def _destroy_protected(self, options: update.Options, *, yes: bool, detailed: bool) -> ExitCode:
+        from ops import protection, update
+
+        held = protection.entries(self.stack, options.targets)
+        guarded = protection.protected(held)
+        if not guarded:
+            return self.change("destroy", options, yes=yes, detailed=detailed)[1]
+        # What is protected fails the engine's preview: the plan is what the state holds.
+        plan = protection.deletions(held)
+        tree = () if yes else render.tree(plan)
+        self.setting.aside([*tree, *render.unprotecting(len(plan), len(guarded))])
+        self._agree("destroy", len(plan), yes=yes)
+        # Only what is there: a destroy that is run again makes nothing that it would then delete.
+        there = update.Options(targets=tuple(entry["urn"] for entry in held))
+        with protection.teardown_settings(self.access, self.kind) as stack:
+            prepared = self._update("up", there, dry_run=False, stack=stack)
+        if prepared.result == "failed":
+            self._show(prepared)
+            return update.exit_code(prepared)
+        with protection.unmarked(self.stack, guarded, self.setting.terminal.note):
+            return self.change("destroy", options, yes=True, detailed=detailed)[1]
+
+    def _agree(self, command: update.Command, number: int, *, yes: bool) -> None:
         terminal = self.setting.terminal
-        number = planned.changes
         guard.confirm(
             self.header,
             f"{command} {self.header.stack} ({number} change{'' if number == 1 else 's'})",
@@ -164,11 +179,16 @@ class StackCommand:
         )
 
     def _update(
-        self, command: update.Command, options: update.Options, *, dry_run: bool
+        self,
+        command: update.Command,
+        options: update.Options,
+        *,
+        dry_run: bool,
+        stack: Stack | None = None,
     ) -> UpdateReport:
         from ops import update
 
-        stack = self.stack
+        stack = stack or self.stack
         label = f"previewing {command}" if dry_run and command != "preview" else command
         with self.setting.terminal.progress(f"{label} {self.header.stack}") as watch:
             report = update.run(

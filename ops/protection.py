@@ -1,43 +1,101 @@
-"""Protection in a stack's state: taken off for one destroy, and put back on what is left."""
+"""Protection: shown before a destroy, taken off for it alone, and put back on what is left.
+
+Two things keep a resource from being deleted: the state's mark, and what the program asks of the
+cloud (deletion protection, buckets that keep their content). The second comes off by an update
+with a teardown's settings; an aborted destroy leaves that to the next `up`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+from ops.stack import open_stack
+from ops.tree import ResourceChange
 
 if TYPE_CHECKING:
     from pulumi.automation import LocalWorkspace, Stack
 
+    from ops.access import Access, StackKind
 
-def protected(stack: Stack) -> tuple[str, ...]:
-    """Give the URNs of the resources that the state protects from being deleted."""
+Entry = Mapping[str, Any]
+"""A resource as an exported state has it."""
+
+_SETTING: Final = "mono-repo:settings.deletion_protection"
+
+
+def entries(stack: Stack, only: Collection[str] = ()) -> tuple[Entry, ...]:
+    """Give the resources of a stack's state, or of these URNs."""
     deployment = stack.export_stack().deployment or {}
     resources = deployment.get("resources") or []
-    return tuple(resource["urn"] for resource in resources if resource.get("protect"))
+    return tuple(entry for entry in resources if not only or entry["urn"] in only)
+
+
+def deletions(held: Iterable[Entry]) -> tuple[ResourceChange, ...]:
+    """Give what a destroy of these entries would delete, as a plan shows it."""
+    return tuple(
+        ResourceChange(
+            urn=entry["urn"],
+            type=entry["type"],
+            name=entry["urn"].rpartition("::")[2],
+            parent=entry.get("parent", ""),
+            op="delete",
+            status="planned",
+            custom=bool(entry.get("custom")),
+            protect=bool(entry.get("protect")),
+        )
+        for entry in held
+    )
+
+
+def protected(held: Iterable[Entry]) -> tuple[str, ...]:
+    """Give the URNs of the entries that the state marks as protected."""
+    return tuple(entry["urn"] for entry in held if entry.get("protect"))
 
 
 @contextmanager
-def lifted(stack: Stack, only: Collection[str] = ()) -> Iterator[tuple[str, ...]]:
-    """Take protection off (of the URNs `only`, if any) and put it back on whatever is left.
+def teardown_settings(access: Access, kind: StackKind) -> Iterator[Stack]:
+    """Give the stack as a teardown's settings make it: with `deletion_protection: false`.
 
-    Gives the URNs. However the block ends, what is still in the state then is protected again;
-    after a kill, the next `up` protects what the program declares as protected.
+    In the sandbox the setting is an override, taken back at the end; the stack file is not touched.
     """
-    urns = tuple(urn for urn in protected(stack) if not only or urn in only)
-    if urns:
-        _mark(stack, "unprotect", urns)
+    from pulumi.automation import ConfigValue
+
+    settings = access.settings.model_copy(update={"deletion_protection": False})
+    stack = open_stack(replace(access, settings=settings), kind)
+    if kind == "bootstrap":  # an inline program is given its settings
+        yield stack
+        return
+    stack.set_config(_SETTING, ConfigValue("false"), path=True)
     try:
-        yield urns
+        yield stack
     finally:
-        deployment = stack.export_stack().deployment or {}
-        left = {resource["urn"] for resource in deployment.get("resources") or []}
+        stack.remove_config(_SETTING, path=True)
+
+
+@contextmanager
+def unmarked(stack: Stack, urns: tuple[str, ...], tell: Callable[[str], None]) -> Iterator[None]:
+    """Take the state's mark off these resources, and put it back on whatever is left of them.
+
+    However the block ends, what is still in the state then is protected again; after a kill, the
+    next `up` protects what the program declares as protected.
+    """
+    _mark(stack, "unprotect", urns)
+    try:
+        yield
+    finally:
+        left = {entry["urn"] for entry in entries(stack)}
         again = tuple(urn for urn in urns if urn in left)
+        _mark(stack, "protect", again)
         if again:
-            _mark(stack, "protect", again)
+            tell(f"Protected again, as they are still there: {len(again)}. Run `up` to keep them.")
 
 
 def _mark(stack: Stack, verb: Literal["protect", "unprotect"], urns: tuple[str, ...]) -> None:
+    if not urns:
+        return
     # The Automation API has no method for this; its workspace knows the command and where it runs.
     workspace = cast("LocalWorkspace", stack.workspace)
     arguments = ["state", verb, "--yes", "--stack", stack.name, *urns]

@@ -141,6 +141,15 @@ def tree(resources: Sequence[ResourceChange], *, diff: bool = False) -> Iterator
             yield from (_property_line(indent, item) for item in change.changes)
 
 
+def unprotecting(number: int, guarded: int) -> Iterator[Line]:
+    """Give how many resources a destroy is to delete, and how many of them are protected."""
+    yield Line("")
+    yield Line("Resources:", "bold")
+    yield Line(f"    - {number} to delete", "red")
+    yield Line(f"    ! {guarded} of these protected: that comes off for this command", "bold red")
+    yield Line("")
+
+
 def counts(report: UpdateReport) -> Iterator[Line]:
     """Give how many resources each operation is or was for, and how long it took."""
     yield Line("Resources:", "bold")
