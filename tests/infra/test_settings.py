@@ -222,8 +222,8 @@ def test_the_error_lists_every_problem_and_says_that_nothing_was_done() -> None:
         "  acount_id\n"
         "    found:   the unknown key 'acount_id'\n"
         "    allowed: the keys account_id, alarms, backend, budget, cost_center, databases, "
-        "deployment, eks, groups, kubernetes, load_balancer, network, owner, parameters, region, "
-        "secondary_region, service_accounts, tags, users, waivers, workloads\n"
+        "deletion_protection, deployment, eks, groups, kubernetes, load_balancer, network, owner, "
+        "parameters, region, secondary_region, service_accounts, tags, users, waivers, workloads\n"
         "    remedy:  did you mean account_id?"
     )
 

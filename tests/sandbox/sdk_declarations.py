@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import typing
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,11 +14,13 @@ sdk_types = importlib.import_module("pulumi._types")
 
 
 def _sdk_class(type_: str) -> Any:
-    _, module, name = type_.split(":")
+    # The class's own module: a package that was first imported by its leaves has no classes.
+    _, path, name = type_.split(":")
+    package, leaf = path.split("/")
+    module = re.sub(r"(?<!^)([A-Z])", r"_\1", leaf).lower()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        package = importlib.import_module(f"pulumi_aws.{module.split('/')[0]}")
-    return getattr(package, name)
+        return getattr(importlib.import_module(f"pulumi_aws.{package}.{module}"), name)
 
 
 def declared_outputs(type_: str) -> dict[str, Any]:
