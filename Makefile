@@ -68,7 +68,8 @@ lock: $(VENV)/.dev ## Bring the locked requirements up to date with pyproject.to
 
 .PHONY: clean
 clean: ## Stop the sandbox and remove everything that make made
-	@if [ -x $(OPS) ]; then $(OPS) sandbox reset --yes || true; fi
+	@if $(BIN)/python -c 'import ops.__main__, ops.commands, ops.sandbox' 2>/dev/null; then \
+		$(BIN)/python -m ops sandbox reset --yes; fi # a refusal ends it here
 	rm -rf $(VENV) $(OLDEST) .sandbox .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 

@@ -1,8 +1,8 @@
 """Bootstrap: what must outlive an environment, so that it can be deployed, restored and rebuilt.
 
 State and backup buckets with their copies in the secondary region and their access log, the
-operators' lock table, the keys of state,
-databases, backups and images, the image repositories, and the role that every deployment assumes.
+operators' lock table, the keys of state, databases, backups and images, the image repositories,
+and the role that every deployment assumes.
 """
 
 import json
@@ -216,7 +216,6 @@ class Bootstrap(ComponentResource):
             BucketReplica(
                 f"{prefix}-replica",
                 BucketReplicaArgs(
-                    account_id=args.scope.account_id,
                     source=source,
                     source_region=home,
                     source_key_arn=self.key_arns[purpose],
@@ -254,7 +253,7 @@ class Bootstrap(ComponentResource):
             f"{self._name}-deploy",
             name=scope.deploy_role_name,
             description=f"Deploys {scope.prefix}; assumed by every run",
-            assume_role_policy=deploy_trust(self._args.deployers),
+            assume_role_policy=deploy_trust(scope, self._args.deployers),
             tags=self._args.tags,
             opts=self._child,
         )

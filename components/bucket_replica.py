@@ -8,7 +8,7 @@ from pulumi_aws.iam.role import Role
 from pulumi_aws.iam.role_policy import RolePolicy
 from pulumi_aws.s3.bucket_replication_config import BucketReplicationConfig
 
-from components.iam_policies import Statement, policy_document, service_trust
+from components.iam_policies import Statement, policy_document
 from components.private_bucket import PrivateBucket, PrivateBucketArgs
 
 
@@ -16,7 +16,6 @@ from components.private_bucket import PrivateBucket, PrivateBucketArgs
 class BucketReplicaArgs:
     """What is copied, and where to."""
 
-    account_id: str
     source: PrivateBucket
     source_region: str
     source_key_arn: Input[str]
@@ -57,9 +56,7 @@ class BucketReplica(ComponentResource):
         role = Role(
             name,
             description=f"Copies objects to {args.replica_region}",
-            assume_role_policy=policy_document(
-                [service_trust("s3.amazonaws.com", args.account_id)]
-            ),
+            assume_role_policy=replication_trust(),
             tags=args.tags,
             opts=child,
         )
@@ -102,6 +99,17 @@ class BucketReplica(ComponentResource):
         )
         self.bucket = replica.bucket
         self.register_outputs({"bucket": self.bucket})
+
+
+def replication_trust() -> str:
+    """Return who may assume the role: S3.
+
+    AWS's trust for replication names no source account. Were the key not sent, nothing would be
+    copied and nothing would say so; IAM's PassRole already keeps other accounts' buckets out.
+    """
+    return policy_document(
+        [Statement(actions=["sts:AssumeRole"], principals={"Service": ["s3.amazonaws.com"]})]
+    )
 
 
 def replication_policy(

@@ -8,7 +8,7 @@ change itself, so it cannot grant anybody more than the boundary allows.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from components.iam_policies import Conditions, Statement, policy_document
+from components.iam_policies import Conditions, Statement, account_root, policy_document
 
 ROLE_POLICIES_LIMIT = 10_240
 """Characters that AWS allows to all inline policies of a role together."""
@@ -32,7 +32,6 @@ PASSED_TO = (
     "vpc-flow-logs.amazonaws.com",
 )
 """AWS services that a role of the environment may be handed to."""
-RDS_KINDS = ("db", "og", "pg", "snapshot", "subgrp")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +52,11 @@ class DeployScope:
     def prefix(self) -> str:
         """What the environment's own names begin with."""
         return f"{self.project}-{self.environment}"
+
+    @property
+    def deploy_role_arn(self) -> str:
+        """ARN of the deploy role."""
+        return f"arn:aws:iam::{self.account_id}:role/{self.deploy_role_name}"
 
     @property
     def boundary_arn(self) -> str:
@@ -77,15 +81,26 @@ class DeployScope:
         return {"StringEquals": {"aws:RequestedRegion": self.regions}}
 
 
-def deploy_trust(principals: Sequence[str]) -> str:
-    """Return who may assume the deploy role."""
+def deploy_trust(scope: DeployScope, principals: Sequence[str]) -> str:
+    """Return who may assume the deploy role: the deployers, and whoever already is it.
+
+    The state backend is reached with the caller's own credentials and the cloud through a
+    provider that assumes the role: a run that starts as the role has to assume it again.
+    """
     return policy_document(
         [
             Statement(
                 sid="Deployers",
                 actions=["sts:AssumeRole", "sts:TagSession"],
                 principals={"AWS": principals},
-            )
+            ),
+            Statement(
+                # As a condition: IAM refuses a principal that is not there yet.
+                sid="Itself",
+                actions=["sts:AssumeRole", "sts:TagSession"],
+                principals={"AWS": [account_root(scope.account_id)]},
+                conditions={"ArnEquals": {"aws:PrincipalArn": scope.deploy_role_arn}},
+            ),
         ]
     )
 
@@ -166,13 +181,22 @@ def _compute(scope: DeployScope) -> list[Statement]:
 
 
 def _data(scope: DeployScope) -> list[Statement]:
+    """Databases, parameters, secrets and the keys that are tagged as the environment's.
+
+    A key is made and tagged in one call, which AWS cannot scope to a key. So a key of the account
+    that carries no `environment` tag, and whose policy leaves it to IAM, could be tagged as the
+    environment's and then used: every key has to carry the tag.
+    """
     env, prefix = scope.environment, scope.prefix
-    tagged = {"StringEquals": {"aws:ResourceTag/environment": env}}
+    key_tag = "aws:ResourceTag/environment"
+    tagged = {"StringEquals": {key_tag: env}}
     return [
         Statement(
             sid="Databases",
             actions=["rds:*"],
-            resources=scope.regional("rds", *(f"{kind}:{prefix}*" for kind in RDS_KINDS)),
+            # Automatic snapshots are `snapshot:rds:…`. An instance that names no group of its
+            # own is made and changed with AWS's default ones.
+            resources=scope.regional("rds", f"*:{prefix}*", "og:default*", "pg:default*"),
         ),
         Statement(sid="FindDatabases", actions=["rds:Describe*"], resources=["*"]),
         Statement(
@@ -193,6 +217,13 @@ def _data(scope: DeployScope) -> list[Statement]:
             conditions={"StringEquals": {"aws:RequestTag/environment": env}},
         ),
         Statement(
+            sid="LeaveOthersKeys",
+            effect="Deny",
+            actions=["kms:TagResource", "kms:UntagResource"],
+            resources=["*"],
+            conditions={"Null": {key_tag: "false"}, "StringNotEquals": {key_tag: env}},
+        ),
+        Statement(
             sid="OwnKeys",
             actions=["kms:*"],
             resources=scope.regional("kms", "key/*"),
@@ -211,6 +242,16 @@ def _data(scope: DeployScope) -> list[Statement]:
             conditions={
                 "ForAnyValue:StringEquals": {"kms:ResourceAliases": scope.foundation_key_aliases}
             },
+        ),
+        Statement(
+            # It is by their aliases that they are kept.
+            sid="KeepFoundationAliases",
+            effect="Deny",
+            actions=["kms:DeleteAlias", "kms:UpdateAlias"],
+            resources=[
+                f"arn:aws:kms:*:{scope.account_id}:{alias}"
+                for alias in scope.foundation_key_aliases
+            ],
         ),
         Statement(sid="FindKeys", actions=["kms:ListAliases", "kms:ListKeys"], resources=["*"]),
     ]
@@ -254,9 +295,13 @@ def _identity(scope: DeployScope) -> list[Statement]:
             conditions={"StringEquals": {"iam:PassedToService": PASSED_TO}},
         ),
         Statement(
-            sid="TestParameterAccess",
+            # Itself, where a run starts as the role; the others to test parameter access.
+            sid="AssumeRoles",
             actions=["sts:AssumeRole"],
-            resources=scope.iam(f"role/{scope.project}-*-{scope.environment}"),
+            resources=[
+                scope.deploy_role_arn,
+                *scope.iam(f"role/{scope.project}-*-{scope.environment}"),
+            ],
         ),
         Statement(
             sid="InstanceProfilesAndProviders",
@@ -294,13 +339,16 @@ def _identity(scope: DeployScope) -> list[Statement]:
             conditions={"StringEquals": {"iam:AWSServiceName": LINKED_SERVICES}},
         ),
         Statement(
+            # Nor the roles that copy state and backups.
             sid="NeverItself",
             effect="Deny",
             actions=["iam:Attach*", "iam:Create*", "iam:Delete*", "iam:Put*", "iam:Set*",
                      "iam:Update*"],
-            resources=scope.iam(
-                f"role/{scope.deploy_role_name}", f"policy/{scope.boundary_name}"
-            ),
+            resources=[
+                scope.deploy_role_arn,
+                scope.boundary_arn,
+                *scope.iam(f"role/{scope.prefix}-*-replica-*"),
+            ],
         ),
         Statement(
             sid="NeverUnbounded",
@@ -325,12 +373,14 @@ def _observability(scope: DeployScope) -> list[Statement]:
             resources=scope.regional("logs", *(f"log-group:{group}" for group in groups)),
         ),
         Statement(
-            sid="LogDelivery",
+            sid="LogDeliveryAndSubscriptions",
             actions=[
                 "logs:*LogDelivery",
                 "logs:*ResourcePolicy",
                 "logs:Describe*",
                 "logs:ListLogDeliveries",
+                "sns:GetSubscriptionAttributes",
+                "sns:Unsubscribe",
             ],
             resources=["*"],
             conditions=scope.in_regions,

@@ -133,14 +133,15 @@ def key_for_logs(region: str, account_id: str) -> Statement:
     )
 
 
-def key_for_service(
-    service: str, actions: Sequence[str], account_id: str, *, sid: str
-) -> Statement:
-    """Let an AWS service use a key on behalf of this account's resources."""
+def key_for_service(service: str, actions: Sequence[str], *, sid: str) -> Statement:
+    """Let an AWS service use a key.
+
+    No source account is asked for: a service that does not send it to KMS would fail silently.
+    Whose resources the service acts for is limited by the policy of what the key encrypts.
+    """
     return Statement(
         sid=sid,
         actions=actions,
         resources=["*"],
         principals={"Service": [service]},
-        conditions={"StringEquals": {"aws:SourceAccount": account_id}},
     )

@@ -338,7 +338,8 @@ class Network(ComponentResource):
                                 "logs:PutLogEvents",
                             ],
                             resources=[arn, f"{arn}:*"],
-                        )
+                        ),
+                        Statement(actions=["logs:DescribeLogGroups"], resources=["*"]),
                     ]
                 )
             ),
@@ -381,7 +382,7 @@ def load_balancer_tags(tier: Tier, cluster_name: str) -> dict[str, str]:
 
 def acl_entry(number: int, rule: AclRule) -> "NetworkAclIngressArgsDict":
     """Return a rule as an ACL's `ingress` and `egress` take it: both have one shape."""
-    return {
+    entry: NetworkAclIngressArgsDict = {
         "rule_no": number,
         "action": "allow",
         "protocol": rule.protocol,
@@ -389,3 +390,6 @@ def acl_entry(number: int, rule: AclRule) -> "NetworkAclIngressArgsDict":
         "from_port": rule.ports[0],
         "to_port": rule.ports[1],
     }
+    if rule.icmp is not None:
+        entry["icmp_type"], entry["icmp_code"] = rule.icmp
+    return entry

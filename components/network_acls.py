@@ -1,7 +1,9 @@
 """Network ACL rules of every subnet tier. Pure.
 
 ACLs are stateless: an answer needs a rule of its own. Clients answer on any port above 1023, so
-the return range is open, but cut around 3389: remote desktop is admitted nowhere.
+the return range is open, but cut around 3389: remote desktop is admitted nowhere. NAT gateways
+choose source ports from 1024 to 65535, so about one connection in 64,000 falls into that cut and
+has to be tried again.
 """
 
 from collections.abc import Sequence
@@ -14,6 +16,8 @@ RETURN_PORTS = ((1024, 3388), (3390, 65535))
 _HTTPS = (443, 443)
 _HTTP = (80, 80)
 _DNS = (53, 53)
+_FRAGMENTATION_NEEDED = (3, 4)
+"""ICMP type and code by which a router says that a packet is too large for the way ahead."""
 _STEP = 10
 
 
@@ -24,6 +28,9 @@ class AclRule:
     protocol: str
     cidr: str
     ports: tuple[int, int]
+    """First and last; zeros for ICMP, which has none."""
+    icmp: tuple[int, int] | None = None
+    """Type and code, for ICMP alone."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +54,19 @@ def acl_rules(
     public    nodes on their way out through NAT, HTTPS only, and the answers
     private   the VPC's own traffic, HTTPS to anywhere, and the answers
     database  the database ports from the private subnets, and the answers; no internet
+
+    A router's word that a packet is too large comes in from anywhere, through NAT to the nodes:
+    without it a connection with large packets hangs.
     """
+    too_large = _too_large(ANYWHERE)
     if tier is Tier.PUBLIC:
         return AclRules(
-            ingress=[AclRule("tcp", vpc_cidr, _HTTPS), *_returns("tcp", ANYWHERE)],
-            egress=[AclRule("tcp", ANYWHERE, _HTTPS), *_returns("tcp", vpc_cidr)],
+            ingress=[AclRule("tcp", vpc_cidr, _HTTPS), *_returns("tcp", ANYWHERE), too_large],
+            egress=[
+                AclRule("tcp", ANYWHERE, _HTTPS),
+                *_returns("tcp", vpc_cidr),
+                _too_large(vpc_cidr),
+            ],
         )
     if tier is Tier.PRIVATE:
         inside = [
@@ -61,7 +76,12 @@ def acl_rules(
             *_returns("udp", vpc_cidr),
         ]
         return AclRules(
-            ingress=[AclRule("tcp", vpc_cidr, _HTTPS), *inside, *_returns("tcp", ANYWHERE)],
+            ingress=[
+                AclRule("tcp", vpc_cidr, _HTTPS),
+                *inside,
+                *_returns("tcp", ANYWHERE),
+                too_large,
+            ],
             egress=[AclRule("tcp", ANYWHERE, _HTTPS), *inside, *_returns("tcp", vpc_cidr)],
         )
     return AclRules(
@@ -70,6 +90,10 @@ def acl_rules(
         ],
         egress=[rule for cidr in private_cidrs for rule in _returns("tcp", cidr)],
     )
+
+
+def _too_large(cidr: str) -> AclRule:
+    return AclRule("icmp", cidr, (0, 0), icmp=_FRAGMENTATION_NEEDED)
 
 
 def _returns(protocol: str, cidr: str) -> list[AclRule]:

@@ -131,9 +131,13 @@ def access_trust(
 def read_events(parameters: ParameterPath) -> str:
     """Return the event pattern of every read below the path, granted or refused.
 
-    A refused call may come without its parameters: its message names the ARN.
+    A name may be given as an ARN, and a path above this one lists what is below it, too. A
+    refused call may come without its parameters: its message names the ARN.
     """
-    below = [{"prefix": f"{parameters.path}/"}]
+    below = {"prefix": f"{parameters.path}/"}
+    named = [below, {"prefix": f"{parameters.arn}/"}]
+    # After the path itself a message ends or goes on with a space: `/dev/app-two` is not meant.
+    refusals = [{"wildcard": f"*{parameters.arn}{rest}"} for rest in ("", "/*", " *")]
     return _pattern(
         {
             "source": ["aws.ssm"],
@@ -142,14 +146,24 @@ def read_events(parameters: ParameterPath) -> str:
                 "eventSource": ["ssm.amazonaws.com"],
                 "eventName": list(READ_CALLS),
                 "$or": [
-                    {"requestParameters": {"name": below}},
-                    {"requestParameters": {"names": below}},
-                    {"requestParameters": {"path": [parameters.path, *below]}},
-                    {"errorMessage": [{"wildcard": f"*{parameters.arn}*"}]},
+                    {"requestParameters": {"name": named}},
+                    {"requestParameters": {"names": named}},
+                    {"requestParameters": {"path": [*_listings(parameters.path), below]}},
+                    {"errorMessage": refusals},
                 ],
             },
         }
     )
+
+
+def _listings(path: str) -> list[str]:
+    """Return the paths whose listing includes `path`: itself and all above, `/` at an end or not.
+
+    `/dev/app` -> `/`, `/dev`, `/dev/`, `/dev/app`; `/dev/app/` is below it already.
+    """
+    parts = path.strip("/").split("/")
+    above = ["/" + "/".join(parts[:count]) for count in range(1, len(parts))]
+    return ["/", *(text for parent in above for text in (parent, f"{parent}/")), path]
 
 
 def change_events(parameters: ParameterPath) -> str:

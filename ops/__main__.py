@@ -7,6 +7,7 @@ What is slow to load is imported by the command that needs it, so that `ops --he
 from __future__ import annotations
 
 import errno
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _INTERRUPTED = 130  # what typer makes of a KeyboardInterrupt
 _OWN_PACKAGES = ("components", "infra", "ops", "stacks")
+_STACK_COMMANDS = ("preview", "up", "refresh", "destroy", "outputs", "env", "params")
 
 
 def _group(help_: str) -> typer.Typer:
@@ -238,6 +240,11 @@ def destroy(
     yes: _YesOption = False,
 ) -> None:
     """Delete everything the stack has made; asks for the environment's name."""
+    if unprotect and target_dependents:
+        raise UsageError(
+            "--unprotect and --target-dependents exclude each other: what is protected among the "
+            "dependents would stay so. Nothing was run. Name every target, or give none."
+        )
     options = _options(target, parallel, dependents=target_dependents, refresh=refresh)
     command = _command(context, environment, stack, _form(output, json=json), diff=diff)
     _end(command.destroy(options, yes=yes, unprotect=unprotect, detailed=detailed_exitcode))
@@ -264,7 +271,7 @@ def outputs(
 
 @app.command()
 def env(context: typer.Context, environment: _Environment) -> None:
-    """Print lines for a shell: eval "$(ops env dev)"."""
+    """Print lines for a shell: eval "$(ops env dev)"; on AWS assume the deploy role, too."""
     from ops.access import load_settings
     from ops.shell import lines
 
@@ -343,12 +350,11 @@ def sandbox_status(
 
 
 @_sandbox.command("stop")
-def sandbox_stop(context: typer.Context) -> None:
+def sandbox_stop(context: typer.Context, *, yes: _YesOption = False) -> None:
     """Stop the sandbox's cloud; what was in it is gone, the states stay."""
-    from ops import sandbox
+    from ops.commands import stop_sandbox
 
-    setting = _setting(context, sandbox=True)
-    setting.terminal.text(sandbox.stop(setting.root))
+    _end(stop_sandbox(_setting(context, sandbox=True), yes=yes))
 
 
 @_sandbox.command("reset")
@@ -458,7 +464,10 @@ def run(arguments: Sequence[str]) -> int:
     try:
         app(list(arguments), prog_name="ops")
     except SystemExit as end:
-        return _exit_code(end, Terminal())
+        code = _exit_code(end, Terminal())
+        if code == ExitCode.USAGE and (meant := _meant(arguments)):
+            Terminal().note(f"Did you mean: ops {shlex.join(meant)}")
+        return code
     except OpsError as error:
         Terminal().error(str(error))
         return int(error.exit_code)
@@ -480,6 +489,18 @@ def _exit_code(end: SystemExit, terminal: Terminal) -> int:
         return code
     terminal.error("Cancelled.")
     return int(ExitCode.CANCELLED)
+
+
+def _meant(arguments: Sequence[str]) -> list[str]:
+    """Give the command line that was meant, where the two words "sandbox" were mixed up."""
+    commands = [name for name in arguments if name in _STACK_COMMANDS]
+    if not commands:
+        return []
+    before = list(arguments[: arguments.index(commands[0])])
+    if before == ["sandbox"] or ("--sandbox" in arguments and "--sandbox" not in before):
+        rest = [word for word in arguments if word not in ("sandbox", "--sandbox")]
+        return ["--sandbox", *rest]
+    return []
 
 
 def _of_engine(error: Exception) -> OpsError | None:

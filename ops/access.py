@@ -91,6 +91,13 @@ def find_root(start: Path) -> Path:
     )
 
 
+def require_environment(environment: str, undone: str = "Nothing was run.") -> None:
+    """Raise `UsageError` for an environment that there is not."""
+    if environment not in naming.ENVIRONMENTS:
+        known = ", ".join(naming.ENVIRONMENTS)
+        raise UsageError(f"There is no environment {environment!r}; there are {known}. {undone}")
+
+
 def load_settings(root: Path, environment: str) -> Settings:
     """Read the stack file of an environment.
 
@@ -98,11 +105,7 @@ def load_settings(root: Path, environment: str) -> Settings:
     """
     from infra.settings import SettingsError, load
 
-    if environment not in naming.ENVIRONMENTS:
-        raise UsageError(
-            f"There is no environment {environment!r}; there are {', '.join(naming.ENVIRONMENTS)}. "
-            "Nothing was run."
-        )
+    require_environment(environment)
     try:
         return load(environment, root, dt.datetime.now(tz=dt.UTC).date())
     except SettingsError as error:
@@ -115,14 +118,12 @@ def aws(root: Path, settings: Settings, environment: Mapping[str, str] = os.envi
     Raises `AuthenticationError` where there are none, they have expired or they are another
     account's; `RefusedError` where the shell points elsewhere than at AWS or the stack's backend.
     """
-    import boto3
-
-    if endpoint := environment.get("AWS_ENDPOINT_URL"):
+    for name in endpoint_variables(environment):
         raise RefusedError(
-            f"AWS_ENDPOINT_URL is {endpoint}: that is not AWS. Nothing was run. "
+            f"{name} is {environment[name]}: that is not AWS. Nothing was run. "
             "Unset it to work on AWS, or put --sandbox before the command to rehearse."
         )
-    session = boto3.Session(region_name=settings.region)
+    session = _session(settings)
     caller = _caller(session, settings)
     return Access(
         mode="aws",
@@ -136,6 +137,12 @@ def aws(root: Path, settings: Settings, environment: Mapping[str, str] = os.envi
     )
 
 
+def endpoint_variables(environment: Mapping[str, str]) -> list[str]:
+    """Give the variables that lead all services, or single ones, elsewhere than to AWS."""
+    prefix = "AWS_ENDPOINT_URL"
+    return sorted(name for name, value in environment.items() if value and name.startswith(prefix))
+
+
 def client_config() -> Config:
     """Give the timeouts and retries of every AWS client of these commands."""
     from botocore.config import Config
@@ -143,6 +150,16 @@ def client_config() -> Config:
     return Config(
         connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 5}
     )
+
+
+def _session(settings: Settings) -> Any:
+    import boto3
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        return boto3.Session(region_name=settings.region)
+    except BotoCoreError as error:  # an unknown profile, or a file that cannot be read
+        raise _unauthenticated(error, "the session") from error
 
 
 def _caller(session: Any, settings: Settings) -> str:

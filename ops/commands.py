@@ -9,11 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from infra import naming
 from ops import access as accesses
 from ops import guard, render
 from ops.access import Access, StackKind
-from ops.errors import ExitCode, UsageError
+from ops.errors import ExitCode
 from ops.render import Line
 from ops.report import Header, OutputsReport, UpdateReport, to_json
 from ops.stack import open_stack, require_cli
@@ -87,6 +86,7 @@ class StackCommand:
         self.setting = setting
         self.kind = kind
         self.diff = diff
+        accesses.require_environment(environment)
         if not setting.sandbox:
             require_cli()
         self.access = setting.access(environment)
@@ -160,7 +160,8 @@ class StackCommand:
         self._agree("destroy", len(plan), yes=yes)
         # Only what is there: a destroy that is run again makes nothing that it would then delete.
         there = update.Options(targets=tuple(entry["urn"] for entry in held))
-        with protection.teardown_settings(self.access, self.kind) as stack:
+        with protection.teardown_settings(self.access, self.kind) as (stack, file):
+            there = replace(there, config_file=str(file) if file else None)
             prepared = self._update("up", there, dry_run=False, stack=stack)
         if prepared.result == "failed":
             self._show(prepared)
@@ -310,16 +311,35 @@ def reset_sandbox(setting: Setting, environment: str | None, *, yes: bool) -> Ex
     if environment is not None:
         terminal.text(sandbox.reset_environment(setting.root, environment))
         return ExitCode.OK
+    if not yes:
+        _agree_to_losses(setting, "forget the sandbox")
+    terminal.text(sandbox.reset(setting.root))
+    return ExitCode.OK
+
+
+def stop_sandbox(setting: Setting, *, yes: bool) -> ExitCode:
+    """`ops sandbox stop`."""
+    from ops import sandbox
+
+    if not yes:
+        _agree_to_losses(setting, "stop the sandbox's cloud")
+    setting.terminal.text(sandbox.stop(setting.root))
+    return ExitCode.OK
+
+
+def _agree_to_losses(setting: Setting, action: str) -> None:
+    """Ask before what the sandbox's stacks hold is lost; not where they hold nothing."""
+    from ops import sandbox
+
+    terminal = setting.terminal
     report = sandbox.status(setting.root)
     number = sum(stack["resources"] for stack in report.stacks)
     if number:
         guard.agree(
-            f"forget the sandbox in {report.home} with its {number} resources",
-            yes=yes,
+            f"{action} in {report.home} with its {number} resources",
+            yes=False,
             ask=terminal.ask if terminal.interactive else None,
         )
-    terminal.text(sandbox.reset(setting.root))
-    return ExitCode.OK
 
 
 def configure_sandbox(setting: Setting, environment: str, request: Any) -> ExitCode:
@@ -337,11 +357,7 @@ def start_sandbox(setting: Setting, environment: str) -> ExitCode:
     from ops.update import Options
 
     terminal = setting.terminal
-    if environment not in naming.ENVIRONMENTS:
-        raise UsageError(
-            f"There is no environment {environment!r}; there are {', '.join(naming.ENVIRONMENTS)}. "
-            "Nothing was run."
-        )
+    accesses.require_environment(environment)
     setting = replace(setting, closing=False)
     made: list[UpdateReport] = []
     kinds: tuple[StackKind, ...] = ("bootstrap", "environment")

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ops.stack import open_stack
 from ops.tree import ResourceChange
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 Entry = Mapping[str, Any]
 """A resource as an exported state has it."""
-
-_SETTING: Final = "mono-repo:settings.deletion_protection"
 
 
 def entries(stack: Stack, only: Collection[str] = ()) -> tuple[Entry, ...]:
@@ -56,23 +55,21 @@ def protected(held: Iterable[Entry]) -> tuple[str, ...]:
 
 
 @contextmanager
-def teardown_settings(access: Access, kind: StackKind) -> Iterator[Stack]:
+def teardown_settings(access: Access, kind: StackKind) -> Iterator[tuple[Stack, Path | None]]:
     """Give the stack as a teardown's settings make it: with `deletion_protection: false`.
 
-    In the sandbox the setting is an override, taken back at the end; the stack file is not touched.
+    With it comes the configuration file that an update has to be given for that; None where the
+    stack brings its settings. Neither the stack file nor its overrides are touched.
     """
-    from pulumi.automation import ConfigValue
-
     settings = access.settings.model_copy(update={"deletion_protection": False})
     stack = open_stack(replace(access, settings=settings), kind)
     if kind == "bootstrap":  # an inline program is given its settings
-        yield stack
+        yield stack, None
         return
-    stack.set_config(_SETTING, ConfigValue("false"), path=True)
-    try:
-        yield stack
-    finally:
-        stack.remove_config(_SETTING, path=True)
+    from ops.sandbox import configuration_file
+
+    with configuration_file(access, {"settings.deletion_protection": False}) as file:
+        yield stack, file
 
 
 @contextmanager

@@ -203,7 +203,7 @@ def outputs(values: Mapping[str, Any]) -> Iterator[Line]:
 def outputs_report(report: OutputsReport) -> Iterator[Line]:
     """Give the outputs of a stack."""
     if not report.outputs:
-        yield Line(f"The stack {report.header.stack} has no outputs: run `ops up` first.")
+        yield Line(f"The stack {report.header.stack} has no outputs: run `up` first.")
     yield from outputs(report.outputs)
 
 

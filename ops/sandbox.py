@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -18,8 +20,8 @@ from infra.sandbox.engine.backend import Backend, BackendError, StackReference
 from infra.sandbox.engine.checkpoint import Kept
 from infra.sandbox.engine.session import HOME_SECRETS
 from infra.sandbox.engine.state import package_of
-from ops.access import Access, client_config
-from ops.errors import OpsError, RefusedError, UsageError
+from ops.access import Access, client_config, require_environment
+from ops.errors import OpsError, RefusedError
 from ops.report import SandboxReport
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     from infra.settings import Settings
 
 _BOOTSTRAP_FOLDER: Final = "bootstrap"
-_OWN_FOLDERS: Final = (".pulumi", _BOOTSTRAP_FOLDER)
+_CONFIGURATION_FOLDER: Final = "configuration"
+_OWN_FOLDERS: Final = (".pulumi", _BOOTSTRAP_FOLDER, _CONFIGURATION_FOLDER)
 _OWN_FILES: Final = (servers.RECORD, servers.LOG, "cloud.lock", HOME_SECRETS)
 
 
@@ -80,6 +83,39 @@ def bootstrap_directory(access: Access) -> Path:
     return folder
 
 
+@contextmanager
+def configuration_file(access: Access, settings: Mapping[str, bool]) -> Iterator[Path]:
+    """Give a file with the environment's configuration in force, and these settings over it.
+
+    `settings`: a key's path in the project's configuration → value. The file is the caller's
+    alone, and is removed at the end.
+    """
+    from infra.sandbox.engine.config import ConfigError, Edit, parse_key
+    from infra.sandbox.engine.stackfile import effective_text
+
+    name = naming.stack_file(access.environment)
+    home_ = home(access.root)
+    try:
+        record = _backend(home_).record(StackReference(naming.PROJECT, access.environment))
+        kept = [Edit.from_json(edit) for edit in record.edits.get(name, [])]
+        ours = [
+            Edit("set", *parse_key(key, naming.PROJECT, path=True), value)
+            for key, value in settings.items()
+        ]
+        source = (access.root / name).read_text(encoding="utf-8")
+        text = effective_text(source, [*kept, *ours], naming.PROJECT, name)
+    except (BackendError, ConfigError) as error:
+        raise OpsError(f"{_sentence(str(error))} Nothing was done.") from error
+    folder = home_ / _CONFIGURATION_FOLDER
+    folder.mkdir(exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", dir=folder, prefix=f"{access.environment}-", suffix=".yaml", encoding="utf-8"
+    ) as file:
+        file.write(text)
+        file.flush()
+        yield Path(file.name)
+
+
 def recorded_types(access: Access) -> Callable[[str], bool]:
     """Give the test whether a type is only recorded in state, having no API in the sandbox."""
     from infra.sandbox.engine.drivers import registry
@@ -102,6 +138,8 @@ def cloud_is_gone(access: Access) -> str:
     found = _status(home(access.root))
     if found.state == "running":
         return ""
+    if found.state == "silent":
+        return f"{_sentence(found.detail)} It may be busy: look with `ops sandbox status`."
     return (
         f"{_sentence(found.detail)} It ended while this command ran, and what was in it is gone. "
         f"Start again with `ops sandbox reset {access.environment}`."
@@ -126,10 +164,14 @@ def status(root: Path) -> SandboxReport:
 
 
 def stop(root: Path) -> str:
-    """Stop the cloud; give a sentence on what was done. What the cloud held is lost."""
+    """Stop the cloud; give a sentence on what was done. What the cloud held is lost.
+
+    Raises `RefusedError` while an update runs.
+    """
     folder = home(root)
     if not folder.exists():
         return f"There is no sandbox in {folder}: nothing was stopped."
+    _refuse_running(folder, _backend(folder).stacks(), "stopped")
     try:
         found = servers.stop(folder)
     except servers.SandboxServerError as error:
@@ -147,7 +189,7 @@ def reset(root: Path) -> str:
     folder = home(root)
     if not folder.exists():
         return f"There is no sandbox in {folder}: nothing had to be reset."
-    _refuse_running(folder, _backend(folder).stacks())
+    _refuse_running(folder, _backend(folder).stacks(), "reset")
     stopped = stop(root)
     for name in _OWN_FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -164,15 +206,12 @@ def reset_environment(root: Path, environment: str) -> str:
 
     Raises `RefusedError` for a stack whose resources are still there.
     """
-    if environment not in naming.ENVIRONMENTS:
-        raise UsageError(
-            f"There is no environment {environment!r}; there are "
-            f"{', '.join(naming.ENVIRONMENTS)}. Nothing was reset."
-        )
+    require_environment(environment, "Nothing was reset.")
     folder = home(root)
     stacks = list(_stacks_of(folder, environment))
-    _refuse_running(folder, stacks)
+    _refuse_running(folder, stacks, "reset")
     found = _status(folder)
+    _refuse_silent(found)
     alive = found.cloud.identity if found.cloud and found.state == "running" else None
     for stack in stacks:
         if alive and _resources(folder, stack) and _cloud_of(folder, stack) == alive:
@@ -191,6 +230,7 @@ def reset_environment(root: Path, environment: str) -> str:
 def _cloud(folder: Path, environment: str) -> servers.Cloud:
     """Give the running cloud; start one unless the environment's state describes one that ended."""
     found = _status(folder)
+    _refuse_silent(found)
     held = [stack for stack in _stacks_of(folder, environment) if _resources(folder, stack)]
     if found.state == "foreign":
         raise RefusedError(
@@ -255,6 +295,7 @@ def _client(variables: dict[str, str]) -> Callable[[str], Any]:
         import boto3
 
         session = boto3.Session(
+            botocore_session=servers.isolated_session(),
             aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
             aws_session_token=variables["AWS_SESSION_TOKEN"],
@@ -307,13 +348,20 @@ def _described(folder: Path, stack: StackReference) -> dict[str, Any]:
     }
 
 
-def _refuse_running(folder: Path, stacks: list[StackReference]) -> None:
+def _refuse_silent(found: servers.Status) -> None:
+    try:
+        servers.refuse_silent(found)
+    except servers.SandboxServerError as error:
+        raise OpsError(str(error)) from error
+
+
+def _refuse_running(folder: Path, stacks: list[StackReference], done: str) -> None:
     for stack in stacks:
         owner = _backend(folder).running(stack)
         if owner is not None:
             raise RefusedError(
                 f"An update of {stack.project}/{stack.name} is running (process {owner.pid}, "
-                f"`{owner.command}`). Nothing was reset. Wait for it to end."
+                f"`{owner.command}`). Nothing was {done}. Wait for it to end."
             )
 
 

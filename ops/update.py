@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -37,6 +40,9 @@ _METHODS: Final[Mapping[tuple[Command, bool], str]] = {
 _ENDS: Final[Mapping[str, ExitCode]] = {
     "update canceled": ExitCode.CANCELLED,
     "preview canceled": ExitCode.CANCELLED,
+    "update cancelled": ExitCode.CANCELLED,
+    "destroy cancelled": ExitCode.CANCELLED,
+    "refresh cancelled": ExitCode.CANCELLED,
     "the deadline of": ExitCode.DEADLINE,
     "the program has done nothing for": ExitCode.DEADLINE,
 }
@@ -59,6 +65,8 @@ class Options:
     """A refresh forgets creations that were interrupted; nothing of them may be there."""
     parallel: int | None = None
     message: str | None = None
+    config_file: str | None = None
+    """The stack's configuration instead of its own file."""
 
     def arguments(self, method: str) -> dict[str, Any]:
         """Give the arguments of a method of the Automation API's stack."""
@@ -76,6 +84,8 @@ class Options:
             arguments["parallel"] = self.parallel
         if self.message:
             arguments["message"] = self.message
+        if self.config_file:
+            arguments["config_file"] = self.config_file
         return arguments
 
 
@@ -110,9 +120,10 @@ def run(
     error = ""
     outputs: Mapping[str, Any] = {}
     try:
-        result = getattr(stack, method)(
-            on_event=on_event, on_error=on_error, **options.arguments(method)
-        )
+        with _left_to_the_cli(header, tell):
+            result = getattr(stack, method)(
+                on_event=on_event, on_error=on_error, **options.arguments(method)
+            )
         if method == "up":
             outputs = masked(result.outputs)
     except ConcurrentUpdateError as problem:
@@ -133,6 +144,28 @@ def run(
         error=error,
         outputs=outputs,
     )
+
+
+@contextmanager
+def _left_to_the_cli(header: Header, tell: Callable[[str], None]) -> Iterator[None]:
+    """Leave Ctrl-C to the Pulumi CLI, which gets it as well and ends in good order.
+
+    Without this the SDK would abandon a CLI that is still finishing and recording. The embedded
+    engine runs in this process and is interrupted as usual.
+    """
+    if header.mode != "aws" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    # A function and not SIG_IGN, which the CLI would inherit.
+    def wait(_signal: int, _frame: object) -> None:
+        tell("Cancelling: waiting for pulumi to finish what it began.")
+
+    former = signal.signal(signal.SIGINT, wait)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 def verify(
@@ -175,8 +208,11 @@ def exit_code(report: UpdateReport, *, detailed: bool = False) -> ExitCode:
     changes count as findings.
     """
     if report.result == "failed":
+        # The CLI says it in an event of the engine's own and may leave stderr empty.
+        own = (item.message for item in report.diagnostics if item.severity == "error")
+        said = (report.error, *(message for message in own if message.strip() in _ENDS))
         for words, code in _ENDS.items():
-            if words in report.error:
+            if any(words in text for text in said):
                 return code
         began = not report.dry_run and any(
             change.changed and change.status == "done" for change in report.resources

@@ -50,7 +50,9 @@ def program_parameters(
         pulumi.log.warn(f"Parameters left out, as nothing in this stack provides them: {names}")
     return {
         entry.name: ProgramParameter(
-            value=_value(entry, sources), description=entry.description, pattern=entry.pattern
+            value=_value(entry, sources),
+            description=entry.description,
+            pattern=entry.anchored_pattern,
         )
         for entry in owned
         if entry not in missing

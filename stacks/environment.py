@@ -39,7 +39,6 @@ def build(settings: Settings, aws: Provider) -> EnvironmentOutputs[Output[str]]:
                 key_for_service(
                     "cloudwatch.amazonaws.com",
                     ["kms:Decrypt", "kms:GenerateDataKey*"],
-                    account,
                     sid="Alarms",
                 ),
             ],

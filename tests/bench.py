@@ -192,7 +192,7 @@ def sandbox() -> Iterator[Cloud]:
         try:
             yield cloud
         finally:
-            run([*OPS, "sandbox", "stop"], cloud)
+            run([*OPS, "sandbox", "stop", "--yes"], cloud)
 
 
 if __name__ == "__main__":

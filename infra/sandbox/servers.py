@@ -25,9 +25,12 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from infra.sandbox.cloud.daemon import HOST, IDENTITY_PATH, RESET_PATH, serve
+
+if TYPE_CHECKING:
+    import botocore.session
 
 HOME_VARIABLE: Final = "MONO_REPO_SANDBOX_HOME"
 PORT_VARIABLE: Final = "MONO_REPO_SANDBOX_PORT"
@@ -38,6 +41,9 @@ PROJECT_ROOT: Final = Path(__file__).resolve().parents[2]
 START_DEADLINE: Final = 60.0
 STOP_DEADLINE: Final = 10.0
 HTTP_TIMEOUT: Final = 5.0
+SERVICE_ENDPOINTS: Final = "AWS_ENDPOINT_URL_"
+"""Begins the variables that lead one service elsewhere, whatever AWS_ENDPOINT_URL says."""
+IGNORE_ENDPOINTS: Final = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
 DUMMY_CREDENTIALS: Final = {
     "AWS_ACCESS_KEY_ID": "sandbox",
     "AWS_SECRET_ACCESS_KEY": "sandbox",
@@ -46,6 +52,10 @@ DUMMY_CREDENTIALS: Final = {
 
 class SandboxServerError(Exception):
     """The sandbox's cloud could not be started, reached or stopped; the message says what to do."""
+
+
+class _NoAnswerError(Exception):
+    """Somebody listens, but gave no answer in time, or hung up."""
 
 
 class PortTakenError(SandboxServerError):
@@ -70,10 +80,11 @@ class Status:
     """What became of the recorded cloud.
 
     ``running``: it answers and is the recorded one. ``stopped``: nothing is recorded. ``dead``:
-    recorded, but nothing answers. ``foreign``: something else answers at its address.
+    recorded, but nothing answers. ``foreign``: something else answers at its address. ``silent``:
+    its process lives but gave no answer in time; it may be busy, so it is left alone.
     """
 
-    state: Literal["running", "stopped", "dead", "foreign"]
+    state: Literal["running", "stopped", "dead", "foreign", "silent"]
     cloud: Cloud | None
     detail: str
 
@@ -95,10 +106,16 @@ def home(environment: Mapping[str, str] = os.environ) -> Path:
 
 def status(directory: Path | None = None) -> Status:
     """Tell whether the recorded cloud is there and still the same; changes nothing."""
-    cloud = _recorded(directory or home())
+    directory = directory or home()
+    cloud = _recorded(directory)
     if cloud is None:
         return Status("stopped", None, "no sandbox cloud is running")
-    told = _identity(cloud.port)
+    try:
+        told = _identity(cloud.port)
+    except _NoAnswerError:
+        if _is_ours(cloud.pid, directory):
+            return Status("silent", cloud, _silence(cloud))
+        told = None
     if told is None:
         detail = f"the sandbox cloud at {cloud.endpoint} does not answer; its log is {cloud.log}"
         return Status("dead", cloud, detail)
@@ -112,11 +129,12 @@ def ensure_running(directory: Path | None = None, port: int | None = None) -> Cl
     """Give the running cloud; start one, which is empty, where there is none.
 
     `port`: the one to listen on (default: the environment's, else any free one). Raises
-    `PortTakenError`, or `SandboxServerError` where it does not come up.
+    `PortTakenError`, or `SandboxServerError` where it does not come up or is silent.
     """
     directory = directory or home()
     with _locked(directory) as lock:
         found = status(directory)
+        refuse_silent(found)
         if found.state == "running" and found.cloud is not None:
             return found.cloud
         if found.state == "dead" and found.cloud is not None:
@@ -127,11 +145,13 @@ def ensure_running(directory: Path | None = None, port: int | None = None) -> Cl
 def stop(directory: Path | None = None) -> Status:
     """Stop the recorded cloud and forget it; what it held is lost. Gives what was found before.
 
-    A process that is not provably ours is left alone.
+    A process that is not provably ours is left alone. Raises `SandboxServerError` where the cloud
+    is silent: nothing tells what it is doing.
     """
     directory = directory or home()
     with _locked(directory):
         found = status(directory)
+        refuse_silent(found)
         if found.cloud is not None:
             if found.state != "foreign":
                 _terminate(found.cloud, directory)
@@ -147,6 +167,7 @@ def reset(directory: Path | None = None) -> Cloud:
     directory = directory or home()
     with _locked(directory):
         found = status(directory)
+        refuse_silent(found)
         if found.state != "running" or found.cloud is None:
             raise SandboxServerError(f"Nothing was reset: {found.detail}.")
         _request("POST", found.cloud.port, RESET_PATH, timeout=60)
@@ -160,11 +181,15 @@ def reset(directory: Path | None = None) -> Cloud:
 
 
 def environment(
-    cloud: Cloud, region: str, credentials: Credentials | None = None
+    cloud: Cloud,
+    region: str,
+    credentials: Credentials | None = None,
+    surroundings: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
     """Give the variables that point AWS clients at the cloud, and never at AWS itself.
 
-    Without `credentials` the account is the cloud's default one.
+    Without `credentials` the account is the cloud's default one. What `surroundings` has that
+    would lead single services elsewhere is overridden.
     """
     keys = DUMMY_CREDENTIALS
     if credentials is not None:
@@ -178,19 +203,32 @@ def environment(
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
         "AWS_EC2_METADATA_DISABLED": "true",
+        **{name: cloud.endpoint for name in surroundings if name.startswith(SERVICE_ENDPOINTS)},
+        **{name: "false" for name in (IGNORE_ENDPOINTS,) if name in surroundings},
         **keys,
     }
+
+
+def isolated_session() -> botocore.session.Session:
+    """Give a botocore session that reads no profile and no file of the user's."""
+    import botocore.session
+
+    return botocore.session.Session(
+        session_vars={
+            "profile": (None, None, None, None),
+            "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None),
+        }
+    )
 
 
 def assume(
     cloud: Cloud, account_id: str, region: str, role: str = "sandbox-operator"
 ) -> Credentials:
     """Open a session in an account of the cloud through STS; the role need not exist."""
-    import botocore.session
     from botocore.exceptions import BotoCoreError, ClientError
 
-    session = botocore.session.Session()
-    sts = session.create_client(
+    sts = isolated_session().create_client(
         "sts",
         region_name=region,
         endpoint_url=cloud.endpoint,
@@ -221,18 +259,40 @@ def _recorded(directory: Path) -> Cloud | None:
         ) from error
 
 
-def _identity(port: int) -> str | None:
-    """Ask who listens: an identity, an empty string for a stranger, None for nobody."""
+def refuse_silent(found: Status) -> None:
+    """Raise `SandboxServerError` for a cloud that may only be busy; it names the process."""
+    if found.state == "silent" and found.cloud is not None:
+        raise SandboxServerError(
+            f"{found.detail[0].upper()}{found.detail[1:]}; it may be busy, so nothing was done."
+            " Try again later. If it stays like this, end that process"
+            f" (kill {found.cloud.pid}), which loses what is in it; its log is {found.cloud.log}."
+        )
+
+
+def _silence(cloud: Cloud) -> str:
+    return (
+        f"the sandbox cloud at {cloud.endpoint} (process {cloud.pid}) does not answer within"
+        f" {HTTP_TIMEOUT:.0f} s"
+    )
+
+
+def _identity(port: int, timeout: float | None = None) -> str | None:
+    """Ask who listens: an identity, an empty string for a stranger, None for nobody.
+
+    Raises `_NoAnswerError` where somebody listens and says nothing.
+    """
     try:
-        answer = json.loads(_request("GET", port, IDENTITY_PATH))
+        answer = json.loads(_request("GET", port, IDENTITY_PATH, timeout or HTTP_TIMEOUT))
         return str(answer.get("identity", ""))
-    except (ConnectionError, TimeoutError):
+    except ConnectionRefusedError:
         return None
+    except (ConnectionError, TimeoutError) as error:
+        raise _NoAnswerError from error
     except (OSError, http.client.HTTPException, ValueError, AttributeError):
         return ""
 
 
-def _request(method: str, port: int, path: str, timeout: float = HTTP_TIMEOUT) -> bytes:
+def _request(method: str, port: int, path: str, timeout: float) -> bytes:
     connection = http.client.HTTPConnection(HOST, port, timeout=timeout)
     try:
         connection.request(method, path)
@@ -276,6 +336,7 @@ def _start(directory: Path, port: int, lock: int) -> Cloud:
             subprocess.run(  # noqa: S603 - our own interpreter and module
                 [sys.executable, "-m", MODULE, *arguments, "--lock", str(lock)],
                 cwd=PROJECT_ROOT,
+                env=_without_aws(os.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
@@ -290,6 +351,17 @@ def _start(directory: Path, port: int, lock: int) -> Cloud:
         if writer >= 0:
             os.close(writer)
     return _started(directory, port, told, log)
+
+
+def _without_aws(environment: Mapping[str, str]) -> dict[str, str]:
+    """Give the environment without what is meant for AWS: the cloud is a client of nothing."""
+    kept = {name: value for name, value in environment.items() if not name.startswith("AWS_")}
+    return {
+        **kept,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
 
 
 def _read_line(descriptor: int, deadline: float) -> dict[str, Any]:
@@ -307,13 +379,20 @@ def _started(directory: Path, port: int, told: Mapping[str, Any], log: Path) -> 
             f" Free it, or set {PORT_VARIABLE} to another port (0: any free one)."
         )
     cloud = _recorded(directory)
-    if "port" not in told or cloud is None or _identity(cloud.port) != cloud.identity:
+    if "port" not in told or cloud is None or not _answers(cloud):
         reason = told.get("error") or f"it said nothing within {START_DEADLINE:.0f} s or ended"
         raise SandboxServerError(
             f"The sandbox cloud did not start: {reason}. Nothing runs. Its log is {log};"
             " is the `sandbox` extra installed?"
         )
     return cloud
+
+
+def _answers(cloud: Cloud) -> bool:
+    try:
+        return _identity(cloud.port, START_DEADLINE) == cloud.identity
+    except _NoAnswerError:
+        return False
 
 
 def _terminate(cloud: Cloud, directory: Path) -> None:

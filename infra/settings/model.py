@@ -253,6 +253,11 @@ class Parameter(_Model):
         default=False, description="Whether it is copied to the secondary region."
     )
 
+    @property
+    def anchored_pattern(self) -> str | None:
+        """The pattern as AWS is given it: a match of a part of the value would do for AWS."""
+        return None if self.pattern is None else f"^(?:{self.pattern})$"
+
 
 class TrustedPrincipal(_Model):
     """A principal of another account that may read the parameters."""

@@ -80,7 +80,7 @@ def key_ids(kms: Any, alias: str) -> frozenset[str]:
         if code == "NotFoundException":
             raise OpsError(
                 f"The key {alias} is not there, so nothing was created: secrets are made under "
-                "the environment's own key only. Run `ops up` for the environment first."
+                "the environment's own key only. Run `up` for the environment first."
             ) from error
         raise IncompleteError(
             f"The key {alias} could not be read: {reason(error)}. Nothing was created."
@@ -169,8 +169,8 @@ def _created(ssm: Any, step: Step, key_alias: str, settings: Settings) -> Result
     }
     if secure:
         request["KeyId"] = key_alias
-    if parameter.pattern:
-        request["AllowedPattern"] = f"^(?:{parameter.pattern})$"
+    if parameter.anchored_pattern is not None:
+        request["AllowedPattern"] = parameter.anchored_pattern
     try:
         value = matching_value(parameter) if secure else parameter.initial or ""
     except OpsError as error:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -55,6 +56,22 @@ def test_the_policies_are_one_an_area_and_fit_into_a_role() -> None:
     assert sum(len(text) for text in POLICIES.values()) <= ROLE_POLICIES_LIMIT
 
 
+def test_the_policies_fit_with_the_longest_regions_and_every_key_of_the_foundation() -> None:
+    keys = ("pulumi-state", "databases", "backups", "images", "replicas")
+    scope = replace(
+        SCOPE,
+        regions=("ap-southeast-1", "ap-northeast-1"),
+        foundation_key_aliases=[f"alias/{PREFIX}-{key}" for key in keys],
+    )
+    policies = deploy_policies(
+        scope,
+        state_bucket_arn=f"arn:aws:s3:::{PREFIX}-pulumi-state-0123456",
+        backup_bucket_arn=f"arn:aws:s3:::{PREFIX}-backups-0123456",
+        lock_table_arn=scope.regional("dynamodb", f"table/{PREFIX}-pulumi-state-lock")[0],
+    )
+    assert sum(len(text) for text in policies.values()) <= ROLE_POLICIES_LIMIT
+
+
 def test_nothing_is_allowed_on_everything() -> None:
     for statement in STATEMENTS:
         if statement["Effect"] == "Allow":
@@ -84,6 +101,8 @@ def test_whoever_gets_permissions_carries_the_boundary(action: str) -> None:
         ("iam:UpdateAssumeRolePolicy", "role/mono-repo-prod-deploy"),
         ("iam:CreatePolicyVersion", "policy/mono-repo-prod-boundary"),
         ("iam:DeleteRolePermissionsBoundary", "role/mono-repo-prod-nodes"),
+        ("iam:UpdateAssumeRolePolicy", "role/mono-repo-prod-backups-replica-0123456"),
+        ("iam:DeleteRolePolicy", "role/mono-repo-prod-pulumi-state-replica-0123456"),
     ],
 )
 def test_the_deploy_role_cannot_widen_itself_or_the_boundary(action: str, resource: str) -> None:
@@ -97,12 +116,30 @@ def test_the_keys_of_state_and_snapshots_cannot_be_destroyed_by_a_deployment() -
     }
 
 
+@pytest.mark.parametrize("action", ["kms:DeleteAlias", "kms:UpdateAlias"])
+@pytest.mark.parametrize("region", SCOPE.regions)
+def test_the_aliases_that_keep_those_keys_stay_where_they_are(action: str, region: str) -> None:
+    aliases = f"arn:aws:kms:{region}:{ACCOUNT}:alias/"
+    assert covering(action, f"{aliases}mono-repo-prod-databases", effect="Deny")
+    assert covering(action, f"{aliases}mono-repo-prod-logs", effect="Deny") == []
+
+
+@pytest.mark.parametrize("action", ["kms:TagResource", "kms:UntagResource"])
+def test_a_key_that_is_tagged_as_anothers_cannot_be_tagged_as_ours(action: str) -> None:
+    (deny,) = covering(action, "any-key", effect="Deny")
+    assert deny["Condition"] == {
+        "Null": {"aws:ResourceTag/environment": "false"},
+        "StringNotEquals": {"aws:ResourceTag/environment": "prod"},
+    }
+
+
 @pytest.mark.parametrize(
     ("action", "resource"),
     [
         ("ssm:GetParameter", f"arn:aws:ssm:{HERE}:parameter/uat/mono-repo/x"),
         ("eks:DeleteCluster", f"arn:aws:eks:{HERE}:cluster/mono-repo-uat"),
         ("rds:DeleteDBInstance", f"arn:aws:rds:{HERE}:db:mono-repo-uat"),
+        ("rds:DeleteDBSnapshot", f"arn:aws:rds:{HERE}:snapshot:rds:mono-repo-uat-2026-11-24"),
         ("iam:DeleteRole", f"arn:aws:iam::{ACCOUNT}:role/somebody-else"),
         ("s3:DeleteObject", "arn:aws:s3:::mono-repo-uat-pulumi-state-0123456/x"),
         ("s3:DeleteBucket", "arn:aws:s3:::mono-repo-prod-pulumi-state-0123456"),
@@ -137,6 +174,15 @@ def test_other_environments_and_the_foundation_are_out_of_reach(action: str, res
         ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/mono-repo-prod-flow-logs"),
         ("iam:CreateInstanceProfile", f"arn:aws:iam::{ACCOUNT}:instance-profile/{ACCESS}"),
         ("rds:CreateDBInstance", f"arn:aws:rds:{HERE}:db:mono-repo-prod"),
+        ("rds:CreateDBInstance", f"arn:aws:rds:{HERE}:og:default:postgres-16"),
+        ("rds:CreateDBInstance", f"arn:aws:rds:{HERE}:pg:default.postgres16"),
+        ("rds:CreateDBInstance", f"arn:aws:rds:{HERE}:subgrp:mono-repo-prod"),
+        ("rds:CopyDBSnapshot", f"arn:aws:rds:{HERE}:snapshot:rds:mono-repo-prod-2026-11-24"),
+        ("rds:CopyDBSnapshot", f"arn:aws:rds:{HERE}:snapshot:mono-repo-prod-snapshot-1"),
+        ("sns:GetSubscriptionAttributes", "*"),
+        ("sns:Unsubscribe", "*"),
+        ("sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/mono-repo-prod-deploy"),
+        ("sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/{ACCESS}"),
         ("eks:CreateCluster", f"arn:aws:eks:{HERE}:cluster/mono-repo-prod"),
         ("s3:PutObject", "arn:aws:s3:::mono-repo-prod-pulumi-state-0123456/.pulumi/x"),
         ("dynamodb:PutItem", f"arn:aws:dynamodb:{HERE}:table/mono-repo-prod-pulumi-state-lock"),
@@ -146,10 +192,15 @@ def test_what_an_environment_is_made_of_can_be_deployed(action: str, resource: s
     assert covering(action, resource)
 
 
-def test_the_deploy_role_is_assumed_by_the_named_principals_only() -> None:
+def test_the_deploy_role_is_assumed_by_the_named_principals_and_by_itself_only() -> None:
     arn = f"arn:aws:iam::{ACCOUNT}:role/ci"
-    (statement,) = json.loads(deploy_trust([arn]))["Statement"]
-    assert statement["Principal"] == {"AWS": [arn]}
+    deployers, itself = json.loads(deploy_trust(SCOPE, [arn]))["Statement"]
+    assert deployers["Principal"] == {"AWS": [arn]}
+    assert "Condition" not in deployers
+    assert itself["Principal"] == {"AWS": [f"arn:aws:iam::{ACCOUNT}:root"]}
+    assert itself["Condition"] == {
+        "ArnEquals": {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/mono-repo-prod-deploy"}
+    }
 
 
 def test_the_boundary_fits_a_managed_policy_and_leaves_identity_out() -> None:

@@ -6,6 +6,7 @@ from components.iam_policies import (
     Statement,
     key_administration,
     key_for_logs,
+    key_for_service,
     policy_document,
     service_trust,
     tls_only,
@@ -73,3 +74,10 @@ def test_a_key_is_administered_by_the_account_and_used_by_logs_in_their_own_cont
     assert logs["Condition"]["ArnLike"] == {
         "kms:EncryptionContext:aws:logs:arn": "arn:aws:logs:us-east-1:111122223333:log-group:*"
     }
+
+
+def test_a_service_that_names_no_account_to_kms_can_still_use_a_key() -> None:
+    statement = key_for_service("cloudwatch.amazonaws.com", ["kms:Decrypt"], sid="Alarms")
+    (rendered,) = json.loads(policy_document([statement]))["Statement"]
+    assert rendered["Principal"] == {"Service": ["cloudwatch.amazonaws.com"]}
+    assert "Condition" not in rendered

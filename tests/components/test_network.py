@@ -1,3 +1,4 @@
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -187,6 +188,8 @@ def test_all_traffic_is_logged_encrypted_and_archived(graph: Graph) -> None:
     assert archive.inputs["logDestination"] == ARGS.flow_log_archive_arn
     policy = graph.one("aws:iam/rolePolicy:RolePolicy")
     assert policy.urn in search.dependencies
+    _, find = json.loads(policy.inputs["policy"])["Statement"]
+    assert (find["Action"], find["Resource"]) == (["logs:DescribeLogGroups"], ["*"])
 
 
 def test_without_an_archive_there_is_one_flow_log() -> None:

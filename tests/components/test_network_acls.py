@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import pytest
 
 from components.cidr import Tier
@@ -25,13 +27,27 @@ def test_file_transfer_shell_and_remote_desktop_come_in_nowhere(tier: Tier, port
 def test_no_rule_opens_all_ports(tier: Tier) -> None:
     both = [*rules(tier).ingress, *rules(tier).egress]
     assert all(rule.ports[1] - rule.ports[0] < 65535 - 1024 for rule in both)
-    assert all(rule.protocol in {"tcp", "udp"} for rule in both)
+    assert {rule.protocol for rule in both} <= {"tcp", "udp", "icmp"}
+    assert all((rule.protocol == "icmp") == (rule.icmp is not None) for rule in both)
 
 
 @pytest.mark.parametrize("port", [1024, 3388, 3390, 65535])
 def test_answers_from_the_internet_reach_nodes(port: int) -> None:
     assert ANYWHERE in admits(list(rules(Tier.PRIVATE).ingress), port)
     assert ANYWHERE in admits(list(rules(Tier.PUBLIC).ingress), port)
+
+
+def test_word_of_a_packet_too_large_reaches_nodes_through_nat_and_no_other_icmp_does() -> None:
+    def icmp(found: Sequence[AclRule]) -> list[tuple[str, tuple[int, int] | None]]:
+        return [(rule.cidr, rule.icmp) for rule in found if rule.protocol == "icmp"]
+
+    public, private = rules(Tier.PUBLIC), rules(Tier.PRIVATE)
+    assert icmp(public.ingress) == [(ANYWHERE, (3, 4))]
+    assert icmp(public.egress) == [(VPC, (3, 4))]
+    assert icmp(private.ingress) == [(ANYWHERE, (3, 4))]
+    assert (
+        icmp([*private.egress, *rules(Tier.DATABASE).ingress, *rules(Tier.DATABASE).egress]) == []
+    )
 
 
 def test_nodes_reach_the_internet_by_https_alone() -> None:

@@ -1,5 +1,8 @@
 import json
+from fnmatch import fnmatchcase
 from typing import Any
+
+import pytest
 
 from components.parameter_access import (
     CrossAccountPrincipal,
@@ -87,13 +90,36 @@ def test_reads_are_recognised_by_name_names_path_and_by_a_refusals_message() -> 
     pattern = json.loads(read_events(PATH))
     assert pattern["detail-type"] == ["AWS API Call via CloudTrail"]
     assert set(pattern["detail"]["eventName"]) >= {"GetParameter", "GetParametersByPath"}
-    below = [{"prefix": "/dev/mono-repo/"}]
-    assert pattern["detail"]["$or"] == [
-        {"requestParameters": {"name": below}},
-        {"requestParameters": {"names": below}},
-        {"requestParameters": {"path": ["/dev/mono-repo", *below]}},
-        {"errorMessage": [{"wildcard": f"*{PATH.arn}*"}]},
-    ]
+    below = {"prefix": "/dev/mono-repo/"}
+    named = [below, {"prefix": f"{PATH.arn}/"}]
+    name, names, path, _ = pattern["detail"]["$or"]
+    assert name == {"requestParameters": {"name": named}}
+    assert names == {"requestParameters": {"names": named}}
+    assert path == {"requestParameters": {"path": ["/", "/dev", "/dev/", "/dev/mono-repo", below]}}
+
+
+@pytest.mark.parametrize(
+    ("resource", "counts"),
+    [
+        ("/dev/mono-repo/api/key because no policy allows it", True),
+        ("/dev/mono-repo because no policy allows it", True),
+        ("/dev/mono-repo", True),
+        ("/dev/mono-repo-ops/suspension because no policy allows it", False),
+        ("/dev/mono-repo-ops", False),
+    ],
+)
+def test_a_refusal_counts_where_its_message_names_this_path(resource: str, counts: bool) -> None:
+    (*_, refused) = json.loads(read_events(PATH))["detail"]["$or"]
+    message = (
+        "User: arn:aws:iam::111122223333:user/x is not authorized to perform: ssm:GetParameter "
+        f"on resource: arn:aws:ssm:us-east-1:111122223333:parameter{resource}"
+    )
+    wildcards = [item["wildcard"] for item in refused["errorMessage"]]
+    assert any(fnmatchcase(message, wildcard) for wildcard in wildcards) is counts
+
+
+def test_an_event_pattern_fits_what_eventbridge_takes() -> None:
+    assert len(read_events(PATH)) <= 2048
 
 
 def test_changes_of_another_application_do_not_count() -> None:

@@ -150,3 +150,22 @@ def test_changes_are_made_as_the_deploy_role(
     monkeypatch.setenv("MOTO_ACCOUNT_ID", "111122223333")
     identity = access.aws(project, dev, {}).client("sts").get_caller_identity()
     assert "assumed-role/mono-repo-dev-deploy/" in identity["Arn"]
+
+
+def test_a_service_with_another_endpoint_is_not_taken_for_aws(project: Path, dev: Settings) -> None:
+    with pytest.raises(RefusedError, match="AWS_ENDPOINT_URL_S3 is http://localhost"):
+        access.aws(project, dev, {"AWS_ENDPOINT_URL_S3": "http://localhost"})
+
+
+def test_a_profile_that_is_not_there_and_a_broken_file_are_authentication_errors(
+    project: Path, dev: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "config"
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(file))
+    monkeypatch.setenv("AWS_PROFILE", "nosuch")
+    with pytest.raises(AuthenticationError, match="nosuch"):
+        access.aws(project, dev, {})
+    monkeypatch.delenv("AWS_PROFILE")
+    file.write_text("[broken")
+    with pytest.raises(AuthenticationError, match="parse"):
+        access.aws(project, dev, {})

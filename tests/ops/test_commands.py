@@ -128,6 +128,36 @@ def test_lines_for_a_shell_point_it_at_the_environment_and_print_no_credential(o
     assert "ACCESS_KEY" not in ended.out
 
 
+def test_a_shell_that_was_pointed_at_the_sandbox_is_pointed_away_from_it(
+    ops: Ops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://localhost")
+    monkeypatch.delenv("MONO_REPO_SANDBOX", raising=False)
+    own = ops("env", "dev")
+    assert {"unset AWS_ENDPOINT_URL", "unset AWS_ENDPOINT_URL_S3"} <= set(own.out.splitlines())
+    assert "AWS_SESSION_TOKEN" not in own.out, "credentials of one's own are left alone"
+    monkeypatch.setenv("MONO_REPO_SANDBOX", "1")
+    ended = ops("env", "dev")
+    assert {
+        "unset MONO_REPO_SANDBOX",
+        "unset AWS_ACCESS_KEY_ID",
+        "unset AWS_SECRET_ACCESS_KEY",
+        "unset AWS_SESSION_TOKEN",
+        "unset AWS_EC2_METADATA_DISABLED",
+    } <= set(ended.out.splitlines())
+    assert "role/mono-repo-dev-deploy in this shell, then run pulumi" in ended.err
+
+
+def test_what_depends_on_a_target_is_not_unprotected_and_that_is_told_first(ops: Ops) -> None:
+    ended = ops(
+        *("--sandbox", "destroy", "dev", "--unprotect"),
+        *("--target", "urn", "--target-dependents"),
+    )
+    assert ended.code == ExitCode.USAGE
+    assert "exclude each other" in ended.err
+    assert ended.out == ""
+
+
 def test_the_backend_of_the_stack_file_is_among_the_lines(ops: Ops, project: Path) -> None:
     file = project / "Pulumi.dev.yaml"
     url = "s3://mono-repo-dev-pulumi-state-abc?region=us-east-1"

@@ -135,6 +135,68 @@ def test_nothing_is_reset_while_an_update_runs(ops: Ops, home: Path) -> None:
     assert Backend(home, version="").exists(DEV)
 
 
+def test_a_cloud_with_resources_is_stopped_only_once_that_is_agreed_to(
+    ops: Ops, home: Path
+) -> None:
+    _state(home, servers.ensure_running(home).identity)
+    asked = ops("sandbox", "stop")
+    assert asked.code == ExitCode.REFUSED
+    assert "with its 1 resources" in asked.err
+    with Backend(home, version="").lock(DEV, "pulumi up"):
+        running = ops("sandbox", "stop", "--yes")
+    assert running.code == ExitCode.REFUSED
+    assert "Nothing was stopped" in running.err
+    assert servers.status(home).state == "running"
+    assert ops("sandbox", "stop", "--yes").code == 0
+    assert servers.status(home).state == "stopped"
+
+
+def test_an_update_that_has_not_yet_told_who_it_is_is_not_overlooked(ops: Ops, home: Path) -> None:
+    _state(home, None)
+    with Backend(home, version="").lock(DEV, "pulumi up"):
+        (home / ".pulumi" / "locks" / str(DEV) / "owner.json").write_text("")
+        assert ops("sandbox", "reset", "--yes").code == ExitCode.REFUSED
+    assert Backend(home, version="").exists(DEV)
+
+
+def test_a_busy_cloud_is_told_and_left_with_all_that_is_in_it(
+    ops: Ops, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud = servers.ensure_running(home)
+    _state(home, cloud.identity)
+    monkeypatch.setattr(servers, "HTTP_TIMEOUT", 0.1)
+    os.kill(cloud.pid, signal.SIGSTOP)
+    try:
+        for command in (
+            ("--sandbox", "env", "dev"),
+            ("sandbox", "stop", "--yes"),
+            ("sandbox", "reset", "--yes"),
+            ("sandbox", "reset", "dev"),
+        ):
+            ended = ops(*command)
+            assert ended.code == ExitCode.ERROR, command
+            assert "does not answer within" in ended.err
+            assert "nothing was done" in ended.err
+    finally:
+        os.kill(cloud.pid, signal.SIGCONT)
+        monkeypatch.setattr(servers, "HTTP_TIMEOUT", 5.0)
+    assert servers.status(home).cloud == cloud
+    assert Backend(home, version="").exists(DEV)
+
+
+def test_neither_a_profile_nor_an_endpoint_of_the_users_reaches_into_the_sandbox(
+    ops: Ops, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nosuch")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SSM", "https://elsewhere")
+    endpoint = servers.ensure_running(home).endpoint
+    lines = ops("--sandbox", "env", "dev")
+    assert f"export AWS_ENDPOINT_URL_SSM={endpoint}" in lines.out
+    assert "export MONO_REPO_SANDBOX=1" in lines.out
+    ended = ops("--sandbox", "params", "setup", "dev", "--yes")
+    assert "Run `up` for the environment first" in ended.err
+
+
 def test_a_port_that_is_taken_is_told_with_the_variable_that_chooses_another(
     ops: Ops, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,4 +245,4 @@ def test_a_damaged_record_of_the_cloud_is_told_with_what_to_do(ops: Ops, home: P
 def test_parameters_are_not_made_before_their_key_is_there(ops: Ops, home: Path) -> None:
     ended = ops("--sandbox", "params", "setup", "dev", "--yes")
     assert ended.code == ExitCode.ERROR
-    assert "Run `ops up` for the environment first" in ended.err
+    assert "Run `up` for the environment first" in ended.err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -106,6 +108,7 @@ def test_every_option_is_one_that_the_sdks_method_takes(
         clear_pending_creates=True,
         parallel=4,
         message="m",
+        config_file="f",
     )
     _run(stack, command, options, dry_run=dry_run)
     method, arguments = stack.called[0]
@@ -191,3 +194,26 @@ def test_a_verification_that_cannot_be_made_says_that_the_update_itself_succeede
     stack = cast("Stack", _Stack(error=_refused("error: denied")))
     with pytest.raises(OpsError, match=r"denied\. The update itself succeeded"):
         update.verify(stack, header=HEADER, log=UpdateLog(dry_run=True))
+
+
+def test_an_interrupt_is_the_clis_to_handle_and_its_result_is_awaited() -> None:
+    class Interrupted(_Stack):
+        def __getattr__(self, method: str) -> Callable[..., Any]:
+            def call(*, on_event: Callable[[EngineEvent], None], **_arguments: Any) -> Any:
+                on_event(self.events[0])
+                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
+                raise _refused("")
+
+            return call
+
+    before = signal.getsignal(signal.SIGINT)
+    report = update.run(
+        cast("Stack", Interrupted((says("error", "update canceled"),))),
+        "up",
+        header=dataclasses.replace(HEADER, mode="aws"),
+        options=update.Options(),
+        log=UpdateLog(dry_run=False),
+    )
+    assert update.exit_code(report) == ExitCode.CANCELLED
+    assert signal.getsignal(signal.SIGINT) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -196,3 +197,43 @@ def _client(service: str, variables: dict[str, str]) -> Any:
         aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
         aws_session_token=variables["AWS_SESSION_TOKEN"],
     )
+
+
+def test_a_cloud_that_is_busy_is_neither_ended_nor_forgotten(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud = servers.ensure_running(home)
+    monkeypatch.setattr(servers, "HTTP_TIMEOUT", 0.1)
+    os.kill(cloud.pid, signal.SIGSTOP)
+    try:
+        found = servers.status(home)
+        assert (found.state, found.cloud) == ("silent", cloud)
+        for act in (servers.ensure_running, servers.stop, servers.reset):
+            with pytest.raises(servers.SandboxServerError, match="nothing was done"):
+                act(home)
+    finally:
+        os.kill(cloud.pid, signal.SIGCONT)
+    monkeypatch.undo()
+    assert servers.ensure_running(home) == cloud
+
+
+def test_the_users_profile_does_not_matter(
+    cloud: servers.Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "config"
+    broken.write_text("[broken")
+    monkeypatch.setenv("AWS_PROFILE", "nosuch")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(broken))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(broken))
+    assert servers.assume(cloud, "777788889999", "us-east-1").session_token
+
+
+def test_what_leads_single_services_elsewhere_is_overridden(cloud: servers.Cloud) -> None:
+    shell = {
+        "AWS_ENDPOINT_URL_S3": "https://elsewhere",
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
+    }
+    variables = servers.environment(cloud, "us-east-1", surroundings=shell)
+    assert variables["AWS_ENDPOINT_URL_S3"] == cloud.endpoint
+    assert variables["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] == "false"
+    assert "AWS_ENDPOINT_URL_SQS" not in variables

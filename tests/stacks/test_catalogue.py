@@ -22,6 +22,19 @@ def test_derived_parameters_have_the_values_of_what_they_are_derived_from() -> N
     assert found["/dev/mono-repo/api/url"] == "http://api-service.mono-repo.internal"
 
 
+def test_a_pattern_holds_for_the_whole_value() -> None:
+    port = Parameter(
+        name="database/port",
+        type="String",
+        owner="program",
+        category="database",
+        description="Port",
+        value="5432",
+        pattern="1|[0-9]{4}",
+    )
+    assert program_parameters([port], {})["database/port"].pattern == "^(?:1|[0-9]{4})$"
+
+
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_what_operators_own_is_no_resource(env: str) -> None:
     names = set(parameters(env))

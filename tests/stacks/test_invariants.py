@@ -233,12 +233,13 @@ def test_no_policy_allows_everyone_or_everything(graph: Graph) -> None:
             assert "Condition" in statement or "Resource" in statement or "Principal" in statement
 
 
-def test_no_trust_is_given_to_a_bare_service_but_ec2(graph: Graph) -> None:
+def test_no_trust_is_given_to_a_bare_service_but_ec2_and_replication(graph: Graph) -> None:
     """A service that acts for anybody's account could be made to act for theirs here."""
+    bare = (["ec2.amazonaws.com"], ["s3.amazonaws.com"])
     for node in graph.resources("aws:iam/role:Role"):
         for statement in json.loads(node.inputs["assumeRolePolicy"])["Statement"]:
             services = statement["Principal"].get("Service", [])
-            if services and services != ["ec2.amazonaws.com"]:
+            if services and services not in bare:
                 assert "aws:SourceAccount" in statement["Condition"]["StringEquals"], node.label
 
 

@@ -130,7 +130,7 @@ def test_parameters_carry_the_environments_tags(aws: store.ClientFactory, dev: S
 def test_without_the_environments_key_nothing_is_created(
     aws: store.ClientFactory, dev: Settings
 ) -> None:
-    with pytest.raises(OpsError, match="Run `ops up` for the environment first"):
+    with pytest.raises(OpsError, match="Run `up` for the environment first"):
         setup.prepare(aws, dev)
     assert _values(aws) == {}
 
