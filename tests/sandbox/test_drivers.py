@@ -6,13 +6,16 @@ import json
 import subprocess
 import sys
 import textwrap
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra.sandbox import servers
-from infra.sandbox.engine.drivers import registry
+from infra.sandbox.engine.drivers import api, registry
 from infra.sandbox.engine.drivers.values import changes, join_path, json_canon, project
 from infra.sandbox.engine.provider import (
     DiffResult,
@@ -287,6 +290,14 @@ def test_an_endpoint_beyond_this_machine_is_refused() -> None:
         away.configure("aws", {}).read(PARAMETER, "/a", {}, {})
 
 
+def test_an_endpoint_of_one_service_in_the_environment_is_not_followed(
+    offline: Provider,
+) -> None:
+    away = registry({**NOWHERE, "AWS_ENDPOINT_URL_SSM": "https://ssm.us-east-1.amazonaws.com"})
+    with pytest.raises(ProviderError, match=NOWHERE["AWS_ENDPOINT_URL"]):
+        away.configure("aws", {}).read(PARAMETER, "/a", {}, {})
+
+
 def test_without_an_endpoint_nothing_is_called() -> None:
     bare = {key: value for key, value in NOWHERE.items() if key != "AWS_ENDPOINT_URL"}
     with pytest.raises(ProviderError, match="It never calls AWS itself"):
@@ -311,6 +322,94 @@ def test_a_dead_cloud_is_told_and_leaves_no_doubt_about_the_effect(offline: Prov
     with pytest.raises(ProviderError, match="Could not connect") as caught:
         offline.create(PARAMETER, "p", inputs)
     assert not caught.value.maybe_done
+
+
+class Answering:
+    """A cloud that answers SSM's operations with what a test sets; `calls` are their names."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.answers: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+        answering = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                operation = self.headers["X-Amz-Target"].rpartition(".")[2]
+                answering.calls.append(operation)
+                answers = answering.answers[operation]
+                status, body = answers.pop(0) if len(answers) > 1 else answers[0]
+                content = json.dumps(body).encode()
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        url = f"http://127.0.0.1:{self.server.server_port}"
+        self.provider = registry({**NOWHERE, "AWS_ENDPOINT_URL": url}).configure("aws", {})
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answering]:
+    monkeypatch.setattr(api, "RETRY_PAUSE", 0)
+    cloud = Answering()
+    threading.Thread(target=cloud.server.serve_forever, daemon=True).start()
+    yield cloud
+    cloud.server.shutdown()
+    cloud.server.server_close()
+
+
+PLAIN = {"name": "/a", "type": "String", "value": "v"}
+FAULT = (500, {"__type": "InternalServerError", "message": "lost"})
+THROTTLED = (400, {"__type": "ThrottlingException", "message": "slow down"})
+REFUSED = (400, {"__type": "ValidationException", "message": "no"})
+
+
+def test_a_write_whose_answer_is_lost_is_not_made_again(answering: Answering) -> None:
+    answering.answers = {"PutParameter": [FAULT]}
+    with pytest.raises(ProviderError) as caught:
+        answering.provider.create(PARAMETER, "p", PLAIN)
+    assert caught.value.maybe_done
+    assert answering.calls == ["PutParameter"]
+
+
+def test_a_read_whose_answer_is_lost_is_made_again(answering: Answering) -> None:
+    answering.answers = {
+        "GetParameter": [FAULT, FAULT, (400, {"__type": "ParameterNotFound", "message": ""})]
+    }
+    assert answering.provider.read(PARAMETER, "/a", PLAIN, {}) is None
+    assert answering.calls == ["GetParameter"] * 3
+
+
+def test_a_throttled_write_is_made_again_a_few_times(answering: Answering) -> None:
+    answering.answers = {"PutParameter": [THROTTLED]}
+    with pytest.raises(ProviderError, match="slow down") as caught:
+        answering.provider.create(PARAMETER, "p", PLAIN)
+    assert not caught.value.maybe_done
+    assert answering.calls == ["PutParameter"] * 3
+
+
+def test_an_update_that_fails_half_way_is_told_apart_from_one_that_did_nothing(
+    answering: Answering,
+) -> None:
+    wanted = {**PLAIN, "value": "w", "tags": {"k": "v"}}
+    answering.answers = {
+        "PutParameter": [(200, {"Version": 2})],
+        "AddTagsToResource": [REFUSED],
+        "GetParameter": [REFUSED],
+    }
+    with pytest.raises(InitError, match="AddTagsToResource") as caught:
+        answering.provider.update(PARAMETER, "/a", PLAIN, {"version": 1}, wanted)
+    assert (caught.value.id, caught.value.outputs) == ("/a", {"version": 1})
+
+    answering.answers["PutParameter"] = [REFUSED]
+    with pytest.raises(ProviderError) as caught_whole:
+        answering.provider.update(PARAMETER, "/a", PLAIN, {"version": 1}, wanted)
+    assert not isinstance(caught_whole.value, InitError)
 
 
 # -- errors -----------------------------------------------------------------------------------
@@ -490,7 +589,7 @@ def test_what_an_interrupted_creation_made_is_found(name: str, provider: Provide
     with made_samples(provider, name) as made:
         id_, inputs, _ = made[name]
         type_ = _type_of(name)
-        assert provider.find(type_, name, inputs) == id_
+        assert provider.find(type_, name, inputs) == (id_,)
 
 
 @pytest.mark.sandbox
@@ -500,17 +599,26 @@ def test_what_an_interrupted_creation_did_not_make_is_not_found(
 ) -> None:
     with made_samples(provider, name) as made:
         _, inputs, _ = made[name]
-    assert provider.find(_type_of(name), name, inputs) is None
+    assert provider.find(_type_of(name), name, inputs) == ()
 
 
 @pytest.mark.sandbox
-def test_two_that_look_alike_are_not_guessed_between(provider: Provider) -> None:
+def test_all_that_look_like_an_interrupted_creation_are_found(provider: Provider) -> None:
     inputs = {"cidrBlock": "10.77.0.0/16"}
     made = [provider.create(VPC, name, inputs) for name in ("one", "two")]
-    with pytest.raises(ProviderError, match="all look like it"):
-        provider.find(VPC, "one", inputs)
+    assert sorted(provider.find(VPC, "one", inputs)) == sorted(id_ for id_, _ in made)
     for id_, outputs in made:
         provider.delete(VPC, id_, inputs, outputs)
+
+
+@pytest.mark.sandbox
+def test_what_was_given_at_creation_tells_one_rule_of_a_group_from_another(
+    provider: Provider,
+) -> None:
+    with made_samples(provider, "ingress") as made:
+        _, inputs, _ = made["ingress"]
+        other = {**inputs, "fromPort": 9999, "toPort": 9999}
+        assert provider.find(_type_of("ingress"), "other", other) == ()
 
 
 # -- functions --------------------------------------------------------------------------------

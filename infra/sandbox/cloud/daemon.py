@@ -1,7 +1,8 @@
 """The sandbox's cloud as one background process: moto behind werkzeug, on loopback only.
 
 It answers two routes of its own besides AWS's: ``GET /_sandbox/identity`` tells which cloud this
-is and how many requests of AWS's it has answered, ``POST /_sandbox/reset`` empties it, which makes it another cloud with another identity.
+is and how many requests of AWS's it has answered, ``POST /_sandbox/reset`` empties it, which makes
+it another cloud with another identity.
 """
 
 from __future__ import annotations

@@ -209,7 +209,8 @@ def _keep_routes_of_changed_endpoints() -> None:
 
 
 def _delete_what_goes_with_networks() -> None:
-    # AWS takes a VPC's default ACL and a NAT gateway's interface along; moto leaves both behind.
+    # AWS takes a VPC's default ACL and a NAT gateway's interface along, and frees the gateway's
+    # address; moto does none of it.
     from moto.ec2.models.nat_gateways import NatGatewayBackend
     from moto.ec2.models.vpcs import VPCBackend
 
@@ -227,6 +228,9 @@ def _delete_what_goes_with_networks() -> None:
         gateway = original_nat(self, nat_gateway_id)
         for address in gateway.address_set:
             self.enis.pop(address["networkInterfaceId"], None)
+            held = [a for a in self.addresses if a.allocation_id == address.get("allocationId")]
+            for elastic in held:
+                self.disassociate_address(association_id=elastic.association_id)
         return gateway
 
     _replace(VPCBackend, delete_vpc)

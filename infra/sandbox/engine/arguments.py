@@ -24,7 +24,7 @@ class Flag:
     kind: Literal["bool", "value", "list"] = "bool"
     short: str = ""
     display: bool = False
-    """Accepted without effect: it only shapes what the CLI prints or logs."""
+    """Accepted without effect: it only shapes what the CLI prints or logs, or holds anyway."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ _REPLACE: Final = _flags("replace* target-replace*")
 COMMANDS: Final = (
     Command(("about",), (*_STACK, *_JSON, *_flags("transitive/t", display=True))),
     Command(("cancel",), (*_STACK, *_YES), "[stack]", 0, 1),
-    Command(("config",), (*_CONFIG, *_JSON, *_flags("show-secrets open"))),
-    Command(("config", "get"), (*_CONFIG, *_JSON, *_flags("path open")), "<key>", 1, 1),
+    Command(("config",), (*_CONFIG, *_JSON, *_flags("show-secrets"))),
+    Command(("config", "get"), (*_CONFIG, *_JSON, *_flags("path")), "<key>", 1, 1),
     Command(("config", "refresh"), (*_CONFIG, *_flags("force/f"))),
     Command(
         ("config", "rm"),
@@ -147,7 +147,7 @@ COMMANDS: Final = (
             *_UPDATE,
             *_CHANGE,
             *_EXCLUDE,
-            *_flags("preview-only clear-pending-creates skip-pending-creates"),
+            *_flags("preview-only clear-pending-creates"),
         ),
     ),
     Command(
@@ -157,7 +157,12 @@ COMMANDS: Final = (
     Command(("stack", "export"), (*_STACK, *_flags("show-secrets file="))),
     Command(
         ("stack", "history"),
-        (*_STACK, *_JSON, *_flags("show-secrets page-size= page= full-dates")),
+        (
+            *_STACK,
+            *_JSON,
+            *_flags("show-secrets page-size= page="),
+            *_flags("full-dates", display=True),
+        ),
         aliases=(("history",),),
     ),
     Command(("stack", "import"), (*_STACK, *_flags("force/f file="))),
@@ -174,7 +179,8 @@ COMMANDS: Final = (
     Command(("stack", "rename"), _STACK, "<new name>", 1, 1),
     Command(
         ("stack", "rm"),
-        (*_STACK, *_YES, *_flags("force/f preserve-config remove-backups")),
+        # The stack file is always preserved, so that asking for it changes nothing.
+        (*_STACK, *_YES, *_flags("force/f"), *_flags("preserve-config", display=True)),
         "[stack]",
         0,
         1,

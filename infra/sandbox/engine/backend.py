@@ -386,14 +386,19 @@ class Backend:
                 cancel.unlink(missing_ok=True)
 
     def running(self, reference: StackReference) -> Owner | None:
-        """Give the owner of the stack's lock, if an update is running."""
+        """Give the owner of the stack's lock, if an update is running.
+
+        One that has not yet told who it is has the process id 0.
+        """
         path = self._owner(reference)
         if not path.exists():
             return None
         with path.open("r", encoding="utf-8") as file:
-            if _flock(file.fileno(), patience_seconds=0):
+            # Shared: of two that only look, neither is taken for an update.
+            if _flock(file.fileno(), patience_seconds=0.2, kind=fcntl.LOCK_SH):
                 return None
-        return _read_owner(path)
+        unknown = Owner(0, "unknown", socket.gethostname(), self.now(), "not told yet")
+        return _read_owner(path) or unknown
 
     def request_cancel(self, reference: StackReference) -> Owner:
         """Ask the running update to stop; raises `BackendError` where none is running.
@@ -462,12 +467,12 @@ def username() -> str:
         return str(os.getuid())
 
 
-def _flock(descriptor: int, *, patience_seconds: float) -> bool:
+def _flock(descriptor: int, *, patience_seconds: float, kind: int = fcntl.LOCK_EX) -> bool:
     # Whoever only looks whether an update runs holds the lock too, for a moment.
     deadline = time.monotonic() + patience_seconds
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 return False

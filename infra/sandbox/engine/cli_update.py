@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _DEFAULT_PARALLEL: Final = 16
 _NO_CHANGES: Final = "no changes were expected"
 _EXIT_NO_CHANGES: Final = 7
-_HISTORY_KINDS: Final = {"update": "update", "refresh": "refresh", "destroy": "destroy"}
 
 
 class UnknownStackError(LookupError):
@@ -283,7 +282,7 @@ def _shown_outputs(run: _Run, snapshot: Snapshot) -> Mapping[str, Any] | None:
 def _history_entry(run: _Run, result: UpdateResult, started: float) -> dict[str, Any]:
     session = run.session
     return {
-        "kind": _HISTORY_KINDS[run.kind],
+        "kind": run.kind,
         "startTime": int(started),
         "message": session.value("message") or "",
         "environment": {"exec.kind": session.value("exec_kind") or "cli"},

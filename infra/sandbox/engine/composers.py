@@ -126,7 +126,7 @@ def eks_cluster(request: ConstructRequest, register: RegisterChild) -> Construct
     """
     _refuse_more_than_a_control_plane(request)
     component = _Component(request, register)
-    role, attachment = _service_role(component)
+    holder, role, attachment = _service_role(component)
     group = _cluster_group(component)
     cluster = _control_plane(component, role, attachment, group)
     config = _whole(_kubeconfig(component, cluster))
@@ -151,7 +151,8 @@ def eks_cluster(request: ConstructRequest, register: RegisterChild) -> Construct
         "core": (cluster.urn, group.urn, nodes.urn, provider.urn, role.urn),
     }
     dependencies = {key: children.get(key, (cluster.urn,)) for key in outputs}
-    return ConstructResult(outputs, dependencies)
+    own_role = dict.fromkeys(("directRole", "resolvedRole"), _reference(role))
+    return ConstructResult(outputs, dependencies, {holder.urn: own_role})
 
 
 def _refuse_more_than_a_control_plane(request: ConstructRequest) -> None:
@@ -174,8 +175,8 @@ def _refuse_more_than_a_control_plane(request: ConstructRequest) -> None:
         )
 
 
-def _service_role(component: _Component) -> tuple[Registered, Registered]:
-    """Make the role that EKS acts with, in a component of its own."""
+def _service_role(component: _Component) -> tuple[Registered, Registered, Registered]:
+    """Make the role that EKS acts with; give the component that holds it, role and attachment."""
     name = f"{component.request.name}-eksRole"
     actions = ["sts:AssumeRole", "sts:TagSession"]
     description = "Allows EKS to manage clusters on your behalf."
@@ -219,7 +220,7 @@ def _service_role(component: _Component) -> tuple[Registered, Registered]:
         {"role": (role.urn,)},
         parent=holder.urn,
     )
-    return role, attachment
+    return holder, role, attachment
 
 
 def _tags(component: _Component, own: Mapping[str, PropertyValue], *more: str) -> PropertyValue:

@@ -21,7 +21,6 @@ KeyPath = tuple[str | int, ...]
 MASK: Final = "[secret]"
 
 _CONTAINERS: Final = (list, dict)
-_RESERVED: Final = 'maps with the single key "secure" are reserved'
 _INTEGER: Final = re.compile(r"[-+]?[0-9]+")
 _JSON_ESCAPES: Final = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 

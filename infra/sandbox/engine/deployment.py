@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, NoReturn
 
@@ -33,8 +34,17 @@ from infra.sandbox.engine.program import ProgramRunner, RunRequest, RunResult
 from infra.sandbox.engine.provider import Composer, ProviderError, ProviderRegistry
 from infra.sandbox.engine.providers import Providers
 from infra.sandbox.engine.registrar import Registrar
-from infra.sandbox.engine.state import Recorder, Resource, Snapshot, Swap, depends_on
-from infra.sandbox.engine.transforms import Callbacks, ResourceHooks
+from infra.sandbox.engine.state import (
+    Change,
+    Operation,
+    Recorder,
+    Resource,
+    Snapshot,
+    Swap,
+    depends_on,
+)
+from infra.sandbox.engine.storage import StorageError
+from infra.sandbox.engine.transforms import Callbacks, ResourceHooks, delete_hooks
 from infra.sandbox.engine.wire import PropertyMap
 
 UpdateKind = Literal["update", "preview", "refresh", "destroy"]
@@ -141,6 +151,34 @@ class _StopError(Exception):
     """The update ends here, and the user has been told why."""
 
 
+class _Halting:
+    """A recorder whose failure ends the update: nothing is done that cannot be taken down."""
+
+    def __init__(self, recorder: Recorder, stop: Callable[[str], None]) -> None:
+        self._recorder = recorder
+        self._stop = stop
+
+    def begin(self, operation: Operation) -> int:
+        with self._stopping():
+            return self._recorder.begin(operation)
+
+    def end(self, begun: int | None, *changes: Change) -> None:
+        with self._stopping():
+            self._recorder.end(begun, *changes)
+
+    def fail(self, begun: int, *, keep: bool) -> None:
+        with self._stopping():
+            self._recorder.fail(begun, keep=keep)
+
+    @contextmanager
+    def _stopping(self) -> Iterator[None]:
+        try:
+            yield
+        except StorageError as error:
+            self._stop(str(error))
+            raise CancelledError from error
+
+
 class _Update:
     """One update under way."""
 
@@ -153,9 +191,9 @@ class _Update:
         self._deleted: set[str] = set()
         self._stopping = threading.Event()
         self._stopped_by = ""
-        self.ledger = Ledger(context.snapshot, context.recorder)
+        self.ledger = Ledger(context.snapshot, _Halting(context.recorder, self._stop))
         self._callbacks = Callbacks()
-        self._hooks = ResourceHooks(self._callbacks, dry_run=options.dry_run)
+        self._hooks = ResourceHooks(self._callbacks, self._tell, dry_run=options.dry_run)
         self._providers = Providers(context.registry, context.snapshot.resources)
         self.executor = Executor(
             Setting(
@@ -209,6 +247,8 @@ class _Update:
                 return
             options = replace(options, targets=unprotected, exclude_protected=False)
             self._options = options
+        if options.kind == "destroy" and self._context.program is None:
+            self._refuse_hooks()
         resources = self._settle_pending()
         self._check_known(Targets(options.replace), resources)
         if (options.refresh or options.kind == "refresh") and not options.run_program:
@@ -218,11 +258,19 @@ class _Update:
         generator = Generator(self._rules(), Base(resources), self.executor.tell)
         # Whoever is deletedWith a resource asks this very set.
         generator.deletes = self._deleted
-        registrar = Registrar(generator, self.executor, refreshes=self._refreshes_program())
+        registrar = Registrar(
+            generator,
+            self.executor,
+            refreshes=self._refreshes_program(),
+            stops_at_failure=not (options.dry_run or options.continue_on_error),
+        )
         if self._context.program is None:
             self._finish(generator, registrar, None)
             return
         self._run_program(self._context.program, generator, registrar)
+
+    def _tell(self, severity: str, message: str, urn: str) -> None:
+        self.executor.tell(severity, message, urn)
 
     def _finish(self, generator: Generator, registrar: Registrar, result: RunResult | None) -> None:
         """Do what is left once the program has registered all that it is going to."""
@@ -233,10 +281,12 @@ class _Update:
             executor.tell("error", result.error)
         if self._is_stopping():
             raise CancelledError
-        broken = program_failed or (registrar.failed and not self._options.continue_on_error)
+        some_failed = registrar.failed or executor.after_failed
+        broken = program_failed or (some_failed and not self._options.continue_on_error)
         unknown = [] if program_failed else self._unknown_targets(generator)
         left_undone = not broken and self._after_program(generator)
-        begun_and_failed = left_undone or registrar.step_failed or generator.errors
+        step_failed = registrar.step_failed or executor.after_failed
+        begun_and_failed = left_undone or step_failed or generator.errors
         errored = broken or begun_and_failed or registrar.failed or bool(unknown)
         registrar.finish_stack(errored=errored)
         if not errored:
@@ -263,11 +313,8 @@ class _Update:
         changed = any(n for op, n in self.executor.counts.items() if op not in _UNCHANGING)
         if not changed:
             return
-        if self._options.kind == "refresh":
-            self._fail("no changes were expected for refresh but changes were proposed")
-        else:
-            happened = "were proposed" if self._options.dry_run else "occurred"
-            self._fail(f"no changes were expected but changes {happened}")
+        kind = "preview" if self._options.kind == "update" and self._options.dry_run else self._options.kind
+        self._fail(f"no changes were expected for {kind} but changes were proposed")
 
     # -- what an update is about -------------------------------------------------------------------
 
@@ -294,6 +341,22 @@ class _Update:
     def _refreshes_program(self) -> bool:
         options = self._options
         return options.run_program and (options.refresh or options.kind == "refresh")
+
+    def _refuse_hooks(self) -> None:
+        """Refuse a destroy without the program whose functions it would have to call."""
+        found = False
+        for resource in self._context.snapshot.resources:
+            if names := delete_hooks(resource):
+                found = True
+                message = (
+                    "Resource has delete hooks registered, but the program is not running. "
+                    f"Hooks: {', '.join(names)}"
+                )
+                self.executor.tell("error", message, resource.urn)
+        if found:
+            raise _StopError(
+                "You must run with the `--run-program` flag to use delete hooks during destroy."
+            )
 
     def _check_known(self, targets: Targets, resources: Iterable[Resource]) -> None:
         unknown = sorted(targets.literals - {resource.urn for resource in resources})

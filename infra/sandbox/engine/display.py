@@ -104,10 +104,8 @@ class Progress:
         self._write(text)
 
     def _began(self, metadata: Event) -> None:
-        prefix, doing, _ = _words(metadata["op"])
-        del prefix
         if metadata["op"] not in _QUIET:
-            self._line(metadata, metadata["op"] if self._dry_run else doing)
+            self._line(metadata, metadata["op"] if self._dry_run else _words(metadata["op"])[1])
 
     def _ended(self, metadata: Event) -> None:
         if metadata["op"] not in _QUIET and not self._dry_run:

@@ -13,6 +13,7 @@ from infra.sandbox.engine.state import Resource
 from infra.sandbox.engine.wire import (
     ARCHIVE_SIGNATURE,
     ASSET_SIGNATURE,
+    BLINDED,
     RESOURCE_SIGNATURE,
     SECRET_SIGNATURE,
     SIGNATURE_KEY,
@@ -28,7 +29,6 @@ from infra.sandbox.engine.wire import (
 
 Event = dict[str, Any]
 
-BLINDED: Final = "[secret]"
 _LOGICAL: Final = frozenset(
     {"same", "create", "update", "delete", "replace", "read", "discard", "import"}
 )

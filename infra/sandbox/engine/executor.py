@@ -44,6 +44,7 @@ from infra.sandbox.engine.wire import (
     Secret,
     contains_secret,
     reveal,
+    without_secrets,
 )
 
 _T = TypeVar("_T")
@@ -124,6 +125,8 @@ class Executor:
         self.counts: Counter[str] = Counter()
         self.errors: list[str] = []
         self.maybe_corrupt = False
+        self.after_failed = False
+        """A hook after a step has failed; the step itself is done."""
         self.recording = True
         """False while a program is run only to be destroyed: its steps leave no trace."""
         self._hooks = hooks
@@ -179,16 +182,20 @@ class Executor:
                 self._hooks.before(step)
                 done = self._perform(step)
         except ProviderError as error:
-            self.fail(step, str(error))
-            raise StepFailedError(str(error)) from error
+            text = _shown(error, step.new, step.old)
+            self.fail(step, text)
+            raise StepFailedError(text) from error
         self.finish(done, counted=_read_counts(done) if step.op in _READS else None)
-        self._run_after(done)
+        if done.resource.custom or done.op in _DELETES:
+            self.run_after(done)
         return done.new
 
-    def _run_after(self, step: Step) -> None:
+    def run_after(self, step: Step) -> None:
+        """Run the hooks after a step; a component's are run once it has its outputs."""
         try:
             self._hooks.after(step)
         except ProviderError as error:
+            self.after_failed = True
             self.tell("error", str(error), step.resource.urn)
 
     def _perform(self, step: Step) -> Step:
@@ -244,7 +251,8 @@ class Executor:
                 step, lambda: provider.create(new.type, new.name, reveal(new.inputs))
             )
         except InitError as error:
-            made = self._made(new, error.id, error.outputs).changed(init_errors=(str(error),))
+            made = self._made(new, error.id, error.outputs)
+            made = made.changed(init_errors=(_shown(error, new),))
             self._commit(begun, Put(made), *changes)
             raise
         except BaseException as error:
@@ -307,7 +315,7 @@ class Executor:
             partial = updated.changed(
                 inputs=old.inputs,
                 outputs=self._secured(updated, error.outputs),
-                init_errors=(str(error),),
+                init_errors=(_shown(error, updated, old),),
             )
             self._commit(begun, Put(partial), *changes)
             raise
@@ -405,8 +413,9 @@ class Executor:
             with self._activity.doing(f"refresh {old.urn}"):
                 refreshed, detailed = self._refreshed(old)
         except ProviderError as error:
-            self.fail(step, str(error))
-            raise StepFailedError(str(error)) from error
+            text = _shown(error, old)
+            self.fail(step, text)
+            raise StepFailedError(text) from error
         if refreshed is None:
             self._commit(None, Drop(old))
             self._finish_refresh(replace(step, new=None), "delete")
@@ -418,6 +427,24 @@ class Executor:
         done = replace(step, new=refreshed, detailed=detailed)
         self._finish_refresh(done, "update" if changed else "same")
         return refreshed
+
+    def read_half_made(self, old: Resource) -> Resource | None:
+        """Read what became of a resource that was not made as asked; None where it is gone.
+
+        Its state says what was wanted, not what was applied: compared with what is there, the next
+        step applies the rest. The errors stay with it, so that there is a next step.
+        """
+        in_place = old.custom and not old.is_provider and not old.pending_replacement
+        if not in_place or not self.recording:
+            return old
+        with self._activity.doing(f"read {old.urn}"):
+            found, _ = self._refreshed(old)
+        if found is None:
+            self._commit(None, Drop(old))
+            return None
+        found = found.changed(init_errors=old.init_errors)
+        self._commit(None, Swap(old, found))
+        return found
 
     def _finish_refresh(self, step: Step, op: str) -> None:
         counted = self.setting.counts_refreshes
@@ -520,6 +547,13 @@ def asking() -> Iterator[None]:
     except Exception as error:
         text = str(error) or type(error).__name__
         raise ProviderError(text, maybe_done=True) from error
+
+
+def _shown(error: ProviderError, *resources: Resource | None) -> str:
+    """Give an error's text without the secrets of the resources that it is about."""
+    return without_secrets(
+        str(error), *(resource.inputs for resource in resources if resource is not None)
+    )
 
 
 def _superseded(step: Step) -> list[Change]:

@@ -622,10 +622,6 @@ class Generator:
                 return self.base.live[alias], alias
         return None, ""
 
-    def renamed_from(self, urn: str) -> str:
-        """Give the alias under which a resource of this update was found, or its URN."""
-        return self._renamed.get(urn, urn)
-
     def _is_decided(self, urn: str) -> bool:
         return self._aliased.get(urn, urn) in self._decided
 

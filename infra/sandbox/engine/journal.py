@@ -84,6 +84,17 @@ def replay(base: Snapshot, entries: Iterable[Entry]) -> Snapshot:
     return table.snapshot()
 
 
+def superseded(change: Change) -> Resource | None:
+    """Give the entry that a change names as the one to go or to be changed.
+
+    What is put along with such a change takes a slot of its own, also where that entry was put in
+    the same update: the interrupted create of an earlier one is, when it has been found.
+    """
+    if isinstance(change, Put):
+        return None
+    return change.resource if isinstance(change, Drop) else change.old
+
+
 class _Table:
     """The slots of a deployment while an update runs."""
 
@@ -98,13 +109,13 @@ class _Table:
         self._put_slots: dict[str, int] = {}
         self._renamed: dict[str, str] = {}
         self._pending: dict[int, Operation] = {}
-        self._begun_urns: set[str] = set()
+        self._taken_up: set[tuple[str, str, str]] = set()
 
     def apply(self, entry: Entry) -> None:
         """Take in one entry."""
         if isinstance(entry, Begun):
             self._pending[entry.number] = entry.operation
-            self._begun_urns.add(entry.operation.resource.urn)
+            self._taken_up.add(_key(entry.operation))
         elif isinstance(entry, Failed):
             if not entry.keep:
                 self._pending.pop(entry.number, None)
@@ -118,12 +129,14 @@ class _Table:
     def resolve(self, changes: Sequence[Change]) -> tuple[SlotChange, ...]:
         """Turn changes that name entries by what they hold into changes by slot."""
         resolved: list[SlotChange] = []
+        touched = {self._find(entry) for entry in map(superseded, changes) if entry}
         put_slots = dict[str, int]()
         free = len(self._slots)
         for change in changes:
             if isinstance(change, Put):
                 urn = change.resource.urn
-                slot = self._put_slots.get(urn, put_slots.get(urn, free))
+                slot = put_slots.get(urn, self._put_slots.get(urn, free))
+                slot = free if slot in touched else slot
                 put_slots[urn] = slot
                 free = max(free, slot + 1)
                 resolved.append(SlotChange(slot, change.resource))
@@ -153,10 +166,10 @@ class _Table:
             slots.append(slot)
         if slot < self._base_size:
             return
-        if resource.delete:
-            self._put_slots.pop(resource.urn, None)
-        else:
+        if not resource.delete:
             self._put_slots[resource.urn] = slot
+        elif self._put_slots.get(resource.urn) == slot:
+            del self._put_slots[resource.urn]
 
     def _find(self, resource: Resource) -> int:
         slot = self._by_identity.get(id(resource))
@@ -192,43 +205,61 @@ class _Table:
             for entry in self._slots[: self._base_size]
             if entry is not None and (entry.delete or entry.urn not in live)
         ]
-        resources = _repaired(put, remaining, self._renamed)
+        parents = {entry.urn: entry.parent for entry in self._base.resources}
+        resources = _repaired(put, remaining, self._renamed, parents)
         return Snapshot(resources, self._pending_operations(live), self._base.metadata)
 
     def _pending_operations(self, live: set[str]) -> tuple[Operation, ...]:
-        # A create whose end is unknown stays pending until something is known of its URN.
-        settled = live | self._begun_urns
+        # What an earlier update left stays pending until it is taken up; a create ends also where
+        # its resource is there.
         before = (
             operation
             for operation in self._base.pending_operations
-            if operation.type == "creating" and operation.resource.urn not in settled
+            if _key(operation) not in self._taken_up
+            and not (operation.type == "creating" and operation.resource.urn in live)
         )
         return (*before, *self._pending.values())
 
 
+def _key(operation: Operation) -> tuple[str, str, str]:
+    return operation.type, operation.resource.urn, operation.resource.id
+
+
 def _repaired(
-    put: list[Resource], remaining: list[Resource], renamed: dict[str, str]
+    put: list[Resource],
+    remaining: list[Resource],
+    renamed: dict[str, str],
+    parents: dict[str, str],
 ) -> tuple[Resource, ...]:
-    """Order entries, and let those that remain follow renames and forget what is gone."""
+    """Order entries, and let those that remain follow renames and forget what is gone.
+
+    `parents`: the parent that each entry had in the checkpoint.
+    """
     urns = {entry.urn for entry in (*put, *remaining)}
     names = {alias: entry.urn for entry in put for alias in entry.aliases} | renamed
     names = {old: new for old, new in names.items() if old not in urns}
-    return ordered([*put, *(_rereferenced(entry, names, urns) for entry in remaining)])
+    return ordered([*put, *(_rereferenced(entry, names, urns, parents) for entry in remaining)])
 
 
-def _rereferenced(resource: Resource, names: dict[str, str], urns: set[str]) -> Resource:
+def _rereferenced(
+    resource: Resource, names: dict[str, str], urns: set[str], parents: dict[str, str]
+) -> Resource:
     if all(urn in urns for _, urn in references(resource)) and not names:
         return resource
 
     def kept(old: Iterable[str]) -> tuple[str, ...]:
         return tuple(urn for urn in (names.get(urn, urn) for urn in old) if urn in urns)
 
+    parent = names.get(resource.parent, resource.parent)
+    while parent and parent not in urns:
+        above = parents.get(parent, "")
+        parent = names.get(above, above)
     provider_urn, _, provider_id = resource.provider.rpartition("::")
     provider = resource.provider
     if provider_urn in names:
         provider = f"{names[provider_urn]}::{provider_id}"
     return resource.changed(
-        parent=names.get(resource.parent, resource.parent),
+        parent=parent,
         provider=provider,
         dependencies=kept(resource.dependencies),
         property_dependencies={

@@ -13,6 +13,7 @@ from infra.sandbox.engine.journal import (
     SlotChange,
     ordered,
     replay,
+    superseded,
 )
 from infra.sandbox.engine.state import (
     Change,
@@ -60,7 +61,8 @@ class Ledger:
         """Take down what an operation came to, and apply it."""
         with self._lock:
             actual = tuple(self._actual(change) for change in changes)
-            slots = tuple(self._slot_change(change) for change in actual)
+            touched = {self._slots[id(entry)] for entry in map(superseded, actual) if entry}
+            slots = tuple(self._slot_change(change, touched) for change in actual)
             self._recorder.end(begun, *actual)
             self._history.append(Ended(begun, slots))
             for slot_change in slots:
@@ -88,14 +90,19 @@ class Ledger:
             raise LookupError(f"{named.urn} is gone from the deployment already")
         return Drop(current) if isinstance(change, Drop) else Swap(current, change.new)
 
-    def _slot_change(self, change: Change) -> SlotChange:
+    def _slot_change(self, change: Change, touched: set[int]) -> SlotChange:
         if isinstance(change, Drop):
             return SlotChange(self._slots[id(change.resource)], None)
         if isinstance(change, Swap):
             return SlotChange(self._slots[id(change.old)], change.new)
-        slot = self._put_slots.setdefault(change.resource.urn, len(self._held))
-        if slot == len(self._held):
+        slot = self._put_slots.get(change.resource.urn)
+        if slot is None or slot in touched:
+            slot = len(self._held)
             self._held.append(None)
+        if change.resource.delete:
+            self._put_slots.pop(change.resource.urn, None)
+        else:
+            self._put_slots[change.resource.urn] = slot
         return SlotChange(slot, change.resource)
 
     def _hold(self, change: SlotChange) -> None:

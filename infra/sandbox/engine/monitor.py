@@ -84,13 +84,13 @@ _TOLD: Final = "the engine has told why"
 """Marks an error that the program will raise, and log, for one that was told already."""
 _SEVERITIES: Final = {1: "info", 2: "warning", 3: "error"}
 _HOOK_NAMES: Final[Mapping[str, str]] = {
-    "before_create": "beforeCreate",
-    "after_create": "afterCreate",
-    "before_update": "beforeUpdate",
-    "after_update": "afterUpdate",
-    "before_delete": "beforeDelete",
-    "after_delete": "afterDelete",
-    "on_error": "onError",
+    "before_create": "BeforeCreate",
+    "after_create": "AfterCreate",
+    "before_update": "BeforeUpdate",
+    "after_update": "AfterUpdate",
+    "before_delete": "BeforeDelete",
+    "after_delete": "AfterDelete",
+    "on_error": "OnError",
 }
 
 
@@ -511,6 +511,8 @@ class Monitor(resource_pb2_grpc.ResourceMonitorServicer):
         except ProviderError as error:
             self._context.tell("error", str(error), urn)
             return self._fail_component(urn), {}
+        for inner, outputs in result.inner_outputs.items():
+            self._context.registrar.register_outputs(inner, outputs)
         self._context.registrar.register_outputs(urn, result.outputs)
         return Outcome(urn, outcome.resource.changed(outputs=result.outputs)), result.dependencies
 

@@ -22,7 +22,7 @@ from infra.sandbox.engine.state import (
     Snapshot,
     Swap,
 )
-from infra.sandbox.engine.wire import reveal
+from infra.sandbox.engine.wire import reveal, without_secrets
 
 Tell = Callable[[str, str, str], None]
 
@@ -51,7 +51,7 @@ def settle(
     forget_creates: bool = False,
 ) -> None:
     """Look up what each pending operation came to, and take it into the state."""
-    live = snapshot.by_urn()
+    found = _Found(snapshot)
     for operation in snapshot.pending_operations:
         resource = operation.resource
         if not resource.custom or resource.is_provider or not resource.provider:
@@ -60,7 +60,7 @@ def settle(
             _close(ledger, operation)
             tell("warning", "the interrupted create was forgotten, as asked for", resource.urn)
         elif operation.type in {"creating", "updating", "deleting"}:
-            _look_up(operation, live, snapshot, ledger, providers, tell)
+            _look_up(operation, found, snapshot, ledger, providers, tell)
         else:
             _close(ledger, operation)
 
@@ -71,7 +71,7 @@ def _close(ledger: Ledger, operation: Operation, *changes: Change) -> None:
 
 def _look_up(
     operation: Operation,
-    live: dict[str, Resource],
+    found: _Found,
     snapshot: Snapshot,
     ledger: Ledger,
     providers: Providers,
@@ -82,14 +82,15 @@ def _look_up(
     try:
         provider = providers.get(resource.provider)
         if operation.type == "creating":
-            changes, said = _created(provider, resource, live.get(resource.urn))
+            changes, said = _created(provider, resource, found)
         else:
             changes, said = _changed(provider, resource, snapshot)
     except ProviderError as error:
         ledger.fail(begun, keep=True)
         tell(
             "warning",
-            f"what became of it cannot be told: {error}. It stays pending; look into the cloud, "
+            f"what became of it cannot be told: {without_secrets(str(error), resource.inputs)}. "
+            "It stays pending; look into the cloud, "
             "and run a refresh with --clear-pending-creates once nothing of it is there",
             resource.urn,
         )
@@ -98,23 +99,61 @@ def _look_up(
     tell("info", said, resource.urn)
 
 
-def _created(
-    provider: Provider, resource: Resource, old: Resource | None
-) -> tuple[list[Change], str]:
+class _Found:
+    """What is whose: things that the state has, and creations whose things are looked for."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.live = snapshot.by_urn()
+        # What was deleted for a replacement is not there: its id may be that of the new half.
+        there = (entry for entry in snapshot.resources if not entry.pending_replacement)
+        self._known = {(entry.type, entry.id) for entry in there}
+        self._sought = [
+            operation.resource
+            for operation in snapshot.pending_operations
+            if operation.type == "creating"
+        ]
+
+    def choose(self, resource: Resource, ids: Sequence[str]) -> str | None:
+        """Give the one of `ids` that the creation of a resource made, if it made one.
+
+        Of things that cannot be told apart, each of as many creations gets one. Raises
+        `ProviderError` where there are more of them.
+        """
+        unclaimed = [id_ for id_ in ids if (resource.type, id_) not in self._known]
+        alike = [other for other in self._sought if _alike(other, resource)]
+        if len(unclaimed) > len(alike):
+            raise ProviderError(
+                f"{', '.join(unclaimed)} all look like it. Nothing was changed. Delete what is "
+                "not wanted, or import the right one with the import option"
+            )
+        self._sought = [other for other in self._sought if other is not resource]
+        if not unclaimed:
+            return None
+        self._known.add((resource.type, unclaimed[0]))
+        return unclaimed[0]
+
+
+def _alike(one: Resource, other: Resource) -> bool:
+    return (one.type, one.provider, one.inputs) == (other.type, other.provider, other.inputs)
+
+
+def _created(provider: Provider, resource: Resource, found: _Found) -> tuple[list[Change], str]:
     inputs = reveal(resource.inputs)
-    id_ = provider.find(resource.type, resource.name, inputs)
-    if id_ is None:
-        return [], "the interrupted create had made nothing"
-    if old is not None and old.id == id_:
-        return [], f"the interrupted create is in the state already, as {id_}"
-    found = provider.read(resource.type, id_, inputs, {})
-    if found is None:
-        return [], "the interrupted create had made nothing"
-    adopted = _read_into(provider, resource, found)
-    changes: list[Change] = [Put(adopted)]
-    if old is not None:
-        gone = old.pending_replacement
-        changes.append(Drop(old) if gone else Swap(old, old.changed(delete=True)))
+    id_ = found.choose(resource, provider.find(resource.type, resource.name, inputs))
+    there = provider.read(resource.type, id_, inputs, {}) if id_ else None
+    if there is None:
+        return [], "the interrupted create had made nothing that is not in the state"
+    made = _read_into(provider, resource, there)
+    old = found.live.get(resource.urn)
+    if old is None:
+        changes: list[Change] = [Put(made)]
+    elif old.pending_replacement:
+        changes = [Put(made), Drop(old)]
+    elif _alike(old, resource):
+        # What it was to be is there by now: one of the two is one too many.
+        changes = [Put(made.changed(delete=True))]
+    else:
+        changes = [Put(made), Swap(old, old.changed(delete=True))]
     return changes, f"the interrupted create had made {id_}, which is in the state now"
 
 

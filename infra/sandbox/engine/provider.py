@@ -143,10 +143,10 @@ class Provider(Protocol):
         """Delete it and wait until it is gone; gone already is success."""
         ...
 
-    def find(self, type_: str, name: str, inputs: PropertyMap) -> str | None:
-        """Find the id of what an interrupted `create` with these inputs made, if it made it.
+    def find(self, type_: str, name: str, inputs: PropertyMap) -> Sequence[str]:
+        """Find what an interrupted `create` with these inputs may have made: ids of what is there.
 
-        None: it is certainly not there. Raises `ProviderError` where that cannot be told.
+        Empty: it certainly made nothing. Raises `ProviderError` where that cannot be told.
         """
         ...
 
@@ -226,6 +226,8 @@ class ConstructResult:
 
     outputs: PropertyMap
     dependencies: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    inner_outputs: Mapping[str, PropertyMap] = field(default_factory=dict)
+    """The outputs of the components among its children, by their URNs."""
 
 
 class Composer(Protocol):

@@ -21,7 +21,7 @@ from infra.sandbox.engine.generator import (
 from infra.sandbox.engine.provider import CheckFailure, DiffResult, ProviderError
 from infra.sandbox.engine.providers import provider_config, replaces_resources
 from infra.sandbox.engine.state import STACK_TYPE, Put, Resource, provider_urn
-from infra.sandbox.engine.wire import PropertyMap, contains_secret, reveal
+from infra.sandbox.engine.wire import BLINDED, PropertyMap, contains_secret, reveal, without_secrets
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,17 @@ class Registrar:
     """Registers resources. Thread-safe: decisions are made one by one, steps run side by side."""
 
     def __init__(
-        self, generator: Generator, executor: Executor, *, refreshes: bool = False
+        self,
+        generator: Generator,
+        executor: Executor,
+        *,
+        refreshes: bool = False,
+        stops_at_failure: bool = False,
     ) -> None:
-        """Begin; `refreshes`: each resource is read before it is decided."""
+        """Begin; `refreshes`: each resource is read before it is decided.
+
+        `stops_at_failure`: once a step has failed, no other is begun.
+        """
         self.generator = generator
         self.failed = False
         """Something could not be done: the user has been told."""
@@ -55,6 +63,7 @@ class Registrar:
         """It was begun and failed, rather than refused beforehand."""
         self._executor = executor
         self._refreshes = refreshes
+        self._stops_at_failure = stops_at_failure
         self._lock = threading.Lock()
         self._news: dict[str, tuple[Resource, Step]] = {}
         self._stack_outputs: tuple[str, PropertyMap] | None = None
@@ -139,11 +148,9 @@ class Registrar:
         except StepFailedError:
             self.step_failed = True
         except ProviderError as error:
-            self._executor.tell("error", str(error), urn)
-        with self._lock:
-            self.failed = True
-            self.generator.skipped.add(urn)
-        return Outcome(urn, failed=True)
+            text = without_secrets(str(error), goal.inputs)
+            self._executor.tell("error", text, urn)
+        return self._left_undone(urn)
 
     def _register(self, goal: Goal) -> Outcome:
         with self._lock:
@@ -151,7 +158,9 @@ class Registrar:
             if self.generator.is_skipped(registration.new):
                 self.generator.skipped.add(registration.urn)
                 return Outcome(registration.urn, failed=True)
-        self._refresh_first(registration)
+        self._read_first(registration)
+        if self._is_over():
+            return self._left_undone(registration.urn)
         with self._lock:
             steps = self.generator.in_other_mode(registration)
             self.generator.note_recreation(registration)
@@ -159,9 +168,20 @@ class Registrar:
             if registration.wants_import:
                 self._import(registration)
             steps = self._decide(registration)
+        if self._is_over():
+            return self._left_undone(registration.urn)
         resource = self.run(steps) or registration.old
         unknown = any(step.skipped_create for step in steps)
         return Outcome(registration.urn, resource, unknown=unknown)
+
+    def _is_over(self) -> bool:
+        return self._stops_at_failure and (self.step_failed or self._executor.after_failed)
+
+    def _left_undone(self, urn: str) -> Outcome:
+        with self._lock:
+            self.failed = True
+            self.generator.skipped.add(urn)
+        return Outcome(urn, failed=True)
 
     def _read(self, goal: Goal, id_: str) -> Outcome:
         with self._lock:
@@ -170,12 +190,19 @@ class Registrar:
             if self.generator.is_skipped(new):
                 self.generator.skipped.add(new.urn)
                 return Outcome(new.urn, failed=True)
+        if self._is_over():
+            return self._left_undone(new.urn)
         return Outcome(new.urn, self.run(steps))
 
-    def _refresh_first(self, registration: Registration) -> None:
+    def _read_first(self, registration: Registration) -> None:
+        """Read what is there, where that is asked for or what was applied is not known."""
         old = registration.old
-        if self._refreshes and old is not None and self.generator.is_included(old):
+        if old is None or not self.generator.is_included(old):
+            return
+        if self._refreshes:
             registration.old = self._executor.refresh(old)
+        elif old.init_errors:
+            registration.old = self._executor.read_half_made(old)
 
     def _import(self, registration: Registration) -> None:
         with self._lock:
@@ -252,7 +279,7 @@ class Registrar:
             text = f"{where} has a problem: {failure.reason}"
             if failure.property:
                 value = inputs.get(failure.property)
-                shown = events.BLINDED if contains_secret(value) else json.dumps(value, default=str)
+                shown = BLINDED if contains_secret(value) else json.dumps(value, default=str)
                 text = (
                     f"{where}: property {failure.property} value {{{shown}}} has a problem: "
                     f"{failure.reason}"
@@ -303,6 +330,7 @@ class Registrar:
         shown = Step(op=step.op, old=step.old, new=after)
         planning = self._executor.setting.dry_run
         self._executor.setting.emit(events.resource_outputs(shown, step.op, planning=planning))
+        self._executor.run_after(shown)
 
     def _urn(self, goal: Goal) -> str:
         rules = self.generator.rules

@@ -47,6 +47,8 @@ def write_atomic(path: Path, content: bytes) -> None:
 def keep_copy(source: Path, copy: Path) -> None:
     """Keep what `source` holds now under another name; `source` is only ever replaced whole."""
     temporary = copy.with_name(f".{copy.name}.new")
+    if copy.exists() and copy.samefile(source):
+        return  # renaming one link over another of the same file would leave both
     try:
         temporary.unlink(missing_ok=True)
         os.link(source, temporary)

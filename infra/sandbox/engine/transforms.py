@@ -6,7 +6,7 @@ A program that uses them serves callbacks; the engine dials it, with a deadline 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -328,8 +328,12 @@ class _Hook:
 class ResourceHooks:
     """Runs the program's hooks around steps. Thread-safe."""
 
-    def __init__(self, callbacks: Callbacks, *, dry_run: bool) -> None:
+    def __init__(
+        self, callbacks: Callbacks, tell: Callable[[str, str, str], None], *, dry_run: bool
+    ) -> None:
+        """Begin; `tell` takes severity, message and URN."""
         self._callbacks = callbacks
+        self._tell = tell
         self._dry_run = dry_run
         self._hooks: dict[str, _Hook] = {}
         self._error_hooks: dict[str, _Hook] = {}
@@ -355,7 +359,7 @@ class ResourceHooks:
 
     def retry(self, step: Step, failures: list[str]) -> bool:
         """Ask the error hooks whether to try again; never more than 100 times."""
-        names = _names(step.resource, "onError")
+        names = _names(step.resource, "OnError")
         if len(failures) > _MAX_RETRIES:
             return False
         answers = [self._asks_retry(name, step, failures) for name in names]
@@ -379,21 +383,27 @@ class ResourceHooks:
         operation = _operation(step)
         if not operation:
             return
-        for name in _names(step.resource, f"{moment}{operation.capitalize()}"):
+        kind = f"{moment.capitalize()}{operation.capitalize()}"
+        for name in _names(step.resource, kind):
             hook = self._hooks.get(name)
             if hook is None:
-                raise CallbackError(
-                    f"the resource hook {name!r} was not registered by the program; hooks of "
-                    "a delete need the program to run (`--run-program`)"
-                )
+                raise CallbackError(f'hook "{name}" was not registered')
             if self._dry_run and not hook.on_dry_run:
                 continue
             request = resource_pb2.ResourceHookRequest()
             _fill(request, step, after=moment == "after")
             answer = self._callbacks.call(hook.callback, request, f"the hook {name!r}")
             response = resource_pb2.ResourceHookResponse.FromString(answer)
-            if response.error and not hook.ignore_errors:
-                raise CallbackError(f"{moment} hook {name!r} failed: {response.error}")
+            if response.error and hook.ignore_errors:
+                message = f'{kind} hook "{name}" failed: {response.error}'
+                self._tell("warning", message, step.resource.urn)
+            elif response.error:
+                raise CallbackError(f'{moment} hook "{name}" failed: {response.error}')
+
+
+def delete_hooks(resource: Resource) -> list[str]:
+    """Name the hooks that a delete of the resource needs the program for."""
+    return [*_names(resource, "BeforeDelete"), *_names(resource, "AfterDelete")]
 
 
 def _operation(step: Step) -> str:

@@ -8,7 +8,8 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
@@ -24,6 +25,9 @@ ASSET_SIGNATURE: Final = "c44067f5952c0a294b673a41bacd8c17"
 ARCHIVE_SIGNATURE: Final = "0def7320c3a5731c473e5ecbe6d01bc7"
 RESOURCE_SIGNATURE: Final = "5cf8f73096256a8f31e491e813e4eb8e"
 OUTPUT_SIGNATURE: Final = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
+BLINDED: Final = "[secret]"
+"""What stands for a secret wherever it would be shown."""
+_LEAST_SECRET: Final = 4
 UNKNOWN_STRING: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 
 
@@ -147,7 +151,6 @@ def encode_value(value: PropertyValue, into: struct_pb2.Value) -> None:
         into.string_value = value
     elif isinstance(value, list | tuple):
         into.list_value.Clear()
-        into.list_value.values.extend([])
         for item in value:
             encode_value(item, into.list_value.values.add())
     elif isinstance(value, Mapping):
@@ -184,6 +187,31 @@ def reveal(value: PropertyValue) -> PropertyValue:
     if isinstance(value, list):
         return [reveal(item) for item in value]
     return value
+
+
+def without_secrets(text: str, *values: PropertyValue) -> str:
+    """Give a text in which no string that the values hold as secret is left to read.
+
+    Strings of fewer than four characters stay: they would be found in any text.
+    """
+    hidden = {string for value in values for string in _secret_strings(value, secret=False)}
+    quoted = {json.dumps(string)[1:-1] for string in hidden}
+    for string in sorted(hidden | quoted, key=len, reverse=True):
+        text = text.replace(string, BLINDED)
+    return text
+
+
+def _secret_strings(value: PropertyValue, *, secret: bool) -> Iterator[str]:
+    if isinstance(value, Secret):
+        yield from _secret_strings(value.value, secret=True)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _secret_strings(item, secret=secret)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _secret_strings(item, secret=secret)
+    elif secret and isinstance(value, str) and len(value) >= _LEAST_SECRET:
+        yield value
 
 
 def contains_unknown(value: PropertyValue) -> bool:

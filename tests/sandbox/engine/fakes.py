@@ -134,9 +134,12 @@ class FakeProvider:
         old_outputs: PropertyMap,
         inputs: PropertyMap,
     ) -> PropertyMap:
-        del type_, old_inputs, old_outputs
+        del type_, old_outputs
         self.cloud.act("update", id_)
-        self.cloud.things[id_] = dict(inputs)
+        thing = self.cloud.things[id_]
+        for key in top_level_keys(compare(old_inputs, inputs)):
+            thing.pop(key, None)
+            thing |= {key: inputs[key]} if key in inputs else {}
         return self.outputs(id_)
 
     def delete(self, type_: str, id_: str, inputs: PropertyMap, outputs: PropertyMap) -> None:
@@ -144,11 +147,11 @@ class FakeProvider:
         self.cloud.act("delete", id_)
         self.cloud.things.pop(id_, None)
 
-    def find(self, type_: str, name: str, inputs: PropertyMap) -> str | None:
+    def find(self, type_: str, name: str, inputs: PropertyMap) -> Sequence[str]:
         del type_
         id_ = str(inputs.get("name", name))
         self.cloud.act("find", id_)
-        return id_ if id_ in self.cloud.things else None
+        return [id_] if id_ in self.cloud.things else []
 
     def invoke(self, token: str, args: PropertyMap) -> PropertyMap:
         self.cloud.act("invoke", token)

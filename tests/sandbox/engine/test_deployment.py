@@ -796,10 +796,27 @@ FAILING = lines(
 )
 
 
-def test_what_needs_a_failed_resource_is_not_attempted_and_the_rest_goes_on(world: World) -> None:
+def test_once_a_step_has_failed_no_other_is_begun(world: World) -> None:
+    world.cloud.failing["create bad"] = ProviderError("quota exceeded")
+    program = lines(
+        'thing("bad")',
+        'link = thing("link-0")',
+        "for n in range(1, 10):",
+        '    link = thing(f"link-{n}", Opts(depends_on=[link]))',
+    )
+
+    run = world.up(program)
+
+    assert run.told("error") == ["quota exceeded", "update failed"]
+    assert "link-9" not in run.state
+
+
+def test_what_needs_a_failed_resource_is_not_attempted_and_the_rest_may_go_on(
+    world: World,
+) -> None:
     world.cloud.failing["create bad"] = ProviderError("quota exceeded")
 
-    run = world.up(FAILING)
+    run = world.up(FAILING, continue_on_error=True)
 
     assert run.result.error == "quota exceeded"
     assert run.told("error") == ["quota exceeded", "update failed"]
@@ -858,6 +875,52 @@ def test_a_resource_created_but_not_as_asked_is_kept_and_tried_again(world: Worl
     assert again.state["a"].init_errors == ()
 
 
+def test_what_a_half_made_resource_lacks_is_applied_by_the_next_up(world: World) -> None:
+    text = 'thing("a", value=pulumi.Output.secret("hush"), size=2)'
+    world.cloud.failing["create a"] = InitError("size was refused", "a", {"value": "hush"})
+    world.up(text)
+    world.cloud.failing.clear()
+    del world.cloud.things["a"]["size"]
+
+    planned = world.preview(text)
+    again = world.up(text)
+
+    assert planned.op_of("a") == again.op_of("a") == ["update"]
+    assert world.cloud.things["a"] == {"value": "hush", "size": 2}
+    assert again.state["a"].inputs == {"value": Secret("hush"), "size": 2}
+    assert again.state["a"].init_errors == ()
+    assert world.up(text).counts == {"same": 2}
+
+
+def test_a_half_made_resource_that_is_gone_is_created_anew(world: World) -> None:
+    world.cloud.failing["create a"] = InitError("never became ready", "a", {"value": "v"})
+    world.up('thing("a", value="v")')
+    world.cloud.failing.clear()
+    world.cloud.things.clear()
+
+    again = world.up('thing("a", value="v")')
+
+    assert again.op_of("a") == ["create"]
+    assert world.cloud.things == {"a": {"value": "v"}}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ProviderError('a value of "hu\\nsh" is refused'),
+        InitError('a value of "hu\\nsh" is refused', "a", {}),
+    ],
+)
+def test_no_error_shows_a_secret_of_the_resource(world: World, error: ProviderError) -> None:
+    world.cloud.failing["create a"] = error
+
+    run = world.up('thing("a", value=pulumi.Output.secret("hu\\nsh"))')
+
+    assert run.result.error == 'a value of "[secret]" is refused'
+    told = {text for resource in world.snapshot.resources for text in resource.init_errors}
+    assert told <= {run.result.error}
+
+
 def test_a_failure_whose_effect_is_unclear_stays_pending(world: World) -> None:
     world.cloud.failing["create a"] = ProviderError("the connection broke", maybe_done=True)
 
@@ -897,7 +960,40 @@ def test_what_an_interrupted_create_made_is_taken_into_the_state(world: World) -
 
     assert "interrupted while creating" in run.told("warning")[0]
     assert run.op_of("a") == ["same"]
+    assert run.state["a"].id == "a"
     assert "create a" not in world.cloud.log
+    assert world.snapshot.pending_operations == ()
+
+
+def test_what_an_interrupted_create_made_is_replaced_where_the_program_has_moved_on(
+    world: World,
+) -> None:
+    pending(world, "creating", {"name": "n"})
+    world.cloud.things["n"] = {"name": "n"}
+
+    run = world.up('thing("a", name="m")')
+
+    assert run.result.error is None
+    assert run.state["a"].id == "m"
+    assert world.cloud.things.keys() == {"m"}
+
+
+def test_a_create_that_was_found_interrupted_too_late_leaves_no_second_thing(
+    world: World,
+) -> None:
+    world.up('thing("a", name="n")')
+    entry = world.snapshot.by_urn()[world.urn("a")]
+    lost = entry.changed(id="")
+    world.snapshot = Snapshot(
+        tuple(r.changed(id="other") if r is entry else r for r in world.snapshot.resources),
+        (Operation(lost, "creating"),),
+    )
+    world.cloud.things["other"] = {"name": "n"}
+
+    run = world.up('thing("a", name="n")')
+
+    assert run.state["a"].id == "other"
+    assert world.cloud.things.keys() == {"other"}, "the one too many is gone"
     assert world.snapshot.pending_operations == ()
 
 

@@ -141,10 +141,38 @@ def test_a_failed_operation_stays_pending_only_where_its_effect_is_unclear(
     assert len(recovered(path, form).pending_operations) == pending
 
 
-def test_an_earlier_pending_create_is_kept_until_its_resource_is_there() -> None:
-    base = Snapshot((STACK,), (Operation(C, "creating"), Operation(A, "deleting")))
+def test_what_an_earlier_update_left_pending_is_kept_until_it_is_taken_up(
+    path: Path, form: Encrypted
+) -> None:
+    create, update, delete = (
+        Operation(C, "creating"),
+        Operation(B, "updating"),
+        Operation(A.changed(id="a-old"), "deleting"),
+    )
+    base = Snapshot((STACK, A, B), (create, update, delete))
+    assert replay(base, []).pending_operations == (create, update, delete)
 
-    assert replay(base, []).pending_operations == (Operation(C, "creating"),)
+    journal = start(path, form, base)
+    journal.end(journal.begin(create), Put(C))
+    journal.begin(update)
+
+    assert recovered(path, form, base).pending_operations == (delete, update)
+
+
+def test_what_lay_below_a_resource_that_is_gone_lies_below_the_one_above_it(
+    path: Path, form: Encrypted
+) -> None:
+    middle = bucket("middle", parent=STACK.urn)
+    inner = bucket("inner", parent=middle.urn)
+    leaf = bucket("leaf", parent=inner.urn)
+    base = Snapshot((STACK, middle, inner, leaf))
+    journal = start(path, form, base)
+    journal.end(None, Drop(inner))
+    journal.end(None, Drop(middle))
+
+    result = recovered(path, form, base)
+    assert result.by_urn()[leaf.urn].parent == STACK.urn
+    verify(result)
 
 
 def test_an_earlier_pending_create_ends_when_the_resource_is_put(

@@ -86,7 +86,7 @@ def test_a_failure_is_taken_down_with_whether_its_effect_is_clear(tmp_path: Path
     world.cloud.failing["create c"] = TimeoutError("the answer was lost")
     world.cloud.failing["create gone"] = InitError("unfinished", "gone", {})
 
-    run = world.up(FIRST)
+    run = world.up(FIRST, continue_on_error=True)
 
     failures = {
         run.recorder.begun[number - 1].resource.name: keep
@@ -113,3 +113,33 @@ def test_a_change_may_name_an_entry_by_what_it_was_before() -> None:
     assert [resource.id for resource in ledger.snapshot().resources] == ["a"]
     with pytest.raises(LookupError, match="gone from the deployment already"):
         ledger.commit(None, Drop(first))
+
+
+def test_what_was_put_and_then_superseded_keeps_a_place_of_its_own(tmp_path: Path) -> None:
+    for superseding in (
+        lambda old: (Put(entry("a").changed(id="new")), Drop(old)),
+        lambda old: (Put(entry("a").changed(id="new")), Swap(old, old.changed(delete=True))),
+    ):
+        found = entry("a")
+        journal = FileJournal(tmp_path / "journal", Snapshot(), "digest", Shown())
+        ledger = Ledger(Snapshot(), journal)
+        ledger.commit(None, Put(found))
+        ledger.commit(None, *superseding(found))
+        ledger.commit(None, Put(entry("a").changed(id="newer")))
+        journal.close()
+
+        live = [resource.id for resource in ledger.snapshot().resources if not resource.delete]
+        assert live == ["newer"]
+        assert journal.snapshot() == ledger.snapshot()
+        assert recover(tmp_path / "journal", Snapshot(), "digest", Shown()) == ledger.snapshot()
+
+
+def test_what_is_put_to_be_deleted_is_not_in_the_way_of_its_like(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path / "journal", Snapshot(), "digest", Shown())
+    ledger = Ledger(Snapshot(), journal)
+    ledger.commit(None, Put(entry("a").changed(id="surplus", delete=True)))
+    ledger.commit(None, Put(entry("a")))
+    journal.close()
+
+    assert {r.id: r.delete for r in ledger.snapshot().resources} == {"surplus": True, "a": False}
+    assert journal.snapshot() == ledger.snapshot()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,6 +20,18 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 CONNECT_TIMEOUT: Final = 5
 READ_TIMEOUT: Final = 60
 ATTEMPTS: Final = 3
+RETRY_PAUSE: Final = 0.1
+"""Seconds before the second attempt; doubled before each further one."""
+READS: Final = re.compile(r"(describe|get|list|head|lookup)_")
+THROTTLED: Final = frozenset(
+    {
+        "RequestLimitExceeded",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
 GONE: Final = re.compile(r"NotFound|NoSuch|^404$|DoesNotExist|NotExist|^Unknown.*Id$")
 # Endpoint keys of the provider's configuration that differ from botocore's service names.
 ENDPOINT_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -38,6 +51,11 @@ ROLE_ARGUMENTS: Final[Mapping[str, str]] = {
 }
 
 
+def is_read(operation: str) -> bool:
+    """Tell whether an operation (in snake case) only reads, so that it may be repeated."""
+    return READS.match(operation) is not None
+
+
 class ApiError(ProviderError):
     """An API call that was refused; `code` is AWS's error code."""
 
@@ -49,6 +67,11 @@ class ApiError(ProviderError):
     def gone(self) -> bool:
         """Tell whether the refusal means that the thing is not there."""
         return bool(GONE.search(self.code))
+
+    @property
+    def throttled(self) -> bool:
+        """Tell whether the call was put off, with nothing done."""
+        return self.code in THROTTLED
 
 
 @dataclass(frozen=True)
@@ -85,7 +108,23 @@ class Api:
     def call(
         self, service: str, operation: str, args: Mapping[str, Any], region: str
     ) -> dict[str, Any]:
-        """Call one operation (in snake case). Raises `ApiError`."""
+        """Call one operation (in snake case). Raises `ApiError`.
+
+        A throttled call is made again, and so is a read whose answer was lost. What may have acted
+        is not: whoever asked finds out first, lest it be done twice.
+        """
+        for attempt in range(1, ATTEMPTS):
+            try:
+                return self._call_once(service, operation, args, region)
+            except ApiError as error:
+                if not (error.throttled or (is_read(operation) and error.maybe_done)):
+                    raise
+                time.sleep(RETRY_PAUSE * 2 ** (attempt - 1))
+        return self._call_once(service, operation, args, region)
+
+    def _call_once(
+        self, service: str, operation: str, args: Mapping[str, Any], region: str
+    ) -> dict[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 
@@ -141,10 +180,9 @@ class Api:
         for key in ENDPOINT_KEYS.get(service, (service,)):
             if configured.get(key):
                 return _on_loopback(str(configured[key]), f"endpoints.{key} of the aws provider")
-        variable = f"AWS_ENDPOINT_URL_{service.replace('-', '_').upper()}"
-        for name in (variable, "AWS_ENDPOINT_URL"):
-            if self._environment.get(name):
-                return _on_loopback(self._environment[name], name)
+        # A service's own variable (AWS_ENDPOINT_URL_S3) is the user's, for another cloud than this.
+        if url := self._environment.get("AWS_ENDPOINT_URL"):
+            return _on_loopback(url, "AWS_ENDPOINT_URL")
         raise ProviderError(
             f"The sandbox's engine has no endpoint for {service}: neither AWS_ENDPOINT_URL nor the"
             " provider's endpoints name one. It never calls AWS itself; nothing was changed."
@@ -167,7 +205,7 @@ class Api:
                 " Nothing was changed."
             )
         config = Config(
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            retries={"mode": "standard", "total_max_attempts": 1},
             connect_timeout=CONNECT_TIMEOUT,
             read_timeout=READ_TIMEOUT,
             max_pool_connections=32,
@@ -258,7 +296,8 @@ def _refused(where: str, response: Mapping[str, Any]) -> ApiError:
         f" {code}: {error.get('Message', '')}"
     )
     # A server's fault leaves open whether it acted; a refusal does not.
-    return ApiError(message, code, maybe_done=status >= 500)  # noqa: PLR2004 - HTTP's own limit
+    maybe_done = status >= 500 and code not in THROTTLED  # noqa: PLR2004 - HTTP's own limit
+    return ApiError(message, code, maybe_done=maybe_done)
 
 
 def _without_values(error: Exception) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 from infra.sandbox.engine.drivers import invokes
-from infra.sandbox.engine.drivers.api import Api, ApiError
+from infra.sandbox.engine.drivers.api import Api, ApiError, is_read
 from infra.sandbox.engine.drivers.row import Call, Hook, Row, Text
 from infra.sandbox.engine.drivers.rows import ROWS
 from infra.sandbox.engine.drivers.shapes import (
@@ -65,13 +65,18 @@ class _Scope:
     props: PropertyMap
     region: str
     old: PropertyMap = dataclasses.field(default_factory=dict)
+    applied: list[str] = dataclasses.field(default_factory=list)
+    """The operations that have changed something; shared with the copies that hooks are given."""
 
     @property
     def account(self) -> str:
         return self.api.account
 
     def call(self, operation: str, args: Mapping[str, Any], service: str = "") -> dict[str, Any]:
-        return self.api.call(service or self.row.service, operation, args, self.region)
+        answer = self.api.call(service or self.row.service, operation, args, self.region)
+        if not is_read(operation):
+            self.applied.append(operation)
+        return answer
 
 
 class AwsProvider:
@@ -159,7 +164,8 @@ class AwsProvider:
             self._told(doing, row, inputs, lambda: self._configure(scope))
             outputs = self._told(doing, row, inputs, lambda: self._settled(scope, inputs))
         except ProviderError as error:
-            raise InitError(str(error), scope.id, dict(inputs)) from error
+            there = self._there(type_, scope.id, inputs, inputs)
+            raise InitError(str(error), scope.id, there) from error
         return scope.id, outputs
 
     def read(
@@ -202,14 +208,23 @@ class AwsProvider:
         scope = self._scope(row, id_, {**row.defaults, **lasting, **inputs})
         scope.old = dict(old_inputs)
         doing = f"updating {row.label} ({_title(row, id_, inputs)})"
-        for update in row.updates:
-            if changed & set(update.on):
-                self._told(doing, row, inputs, lambda step=update: self._run(scope, step.run))  # type: ignore[misc]  # mypy cannot see the bound default
-        if row.tags:
-            before = old_outputs.get("tagsAll") or old_inputs.get("tags") or {}
-            after = self._all_tags(inputs)
-            self._told(doing, row, inputs, lambda: self._retag(scope, before, after))
-        return self._told(doing, row, inputs, lambda: self._settled(scope, inputs))
+
+        def run() -> PropertyMap:
+            for update in row.updates:
+                if changed & set(update.on):
+                    self._run(scope, update.run)
+            if row.tags:
+                before = old_outputs.get("tagsAll") or old_inputs.get("tags") or {}
+                self._retag(scope, before, self._all_tags(inputs))
+            return self._settled(scope, inputs)
+
+        try:
+            return self._told(doing, row, {**old_inputs, **inputs}, run)
+        except ProviderError as error:
+            if not scope.applied:
+                raise
+            there = self._there(type_, id_, old_inputs, old_outputs)
+            raise InitError(str(error), id_, there) from error
 
     def delete(self, type_: str, id_: str, inputs: PropertyMap, outputs: PropertyMap) -> None:
         """Delete; gone already is success."""
@@ -226,28 +241,32 @@ class AwsProvider:
 
         self._told(doing, row, inputs, run)
 
-    def find(self, type_: str, name: str, inputs: PropertyMap) -> str | None:
-        """Look for what an interrupted create made: by its id, or among those that look like it."""
+    def find(self, type_: str, name: str, inputs: PropertyMap) -> tuple[str, ...]:
+        """Look for what an interrupted create made: by its id, or all that look like it."""
         row = _row(type_)
         if row.listing is None:
             id_ = self._expected_id(row, inputs)
-            return id_ if self.read(type_, id_, inputs, {}) else None
+            return (id_,) if self.read(type_, id_, inputs, {}) else ()
         scope = self._scope(row, "", inputs)
         doing = f"looking for {row.label} ({_title(row, name, inputs)})"
         ids = self._told(doing, row, inputs, lambda: self._run(scope, row.listing)) or []  # type: ignore[arg-type]  # not None here
-        matches = [id_ for id_ in ids if self._looks_like(type_, row, id_, inputs)]
-        if len(matches) > 1:
-            raise ProviderError(
-                f"{doing}: {', '.join(matches)} all look like it. Nothing was changed. Delete what"
-                " is not wanted, or import the right one with the import option."
-            )
-        return matches[0] if matches else None
+        return tuple(id_ for id_ in ids if self._looks_like(type_, row, id_, inputs))
 
     def invoke(self, token: str, args: PropertyMap) -> PropertyMap:
         """Answer an aws function."""
         return invokes.invoke(self._api, token, args)
 
     # -- one resource -----------------------------------------------------------------------
+
+    def _there(
+        self, type_: str, id_: str, inputs: PropertyMap, outputs: PropertyMap
+    ) -> PropertyMap:
+        """Give the outputs of what was changed half-way; the known ones where it cannot be read."""
+        try:
+            found = self.read(type_, id_, inputs, outputs)
+        except ProviderError:
+            return dict(outputs)
+        return found.outputs if found else dict(outputs)
 
     def _scope(self, row: Row, id_: str, props: PropertyMap) -> _Scope:
         region = props.get("region") if not row.global_ else None
@@ -421,17 +440,25 @@ class AwsProvider:
         )
 
     def _looks_like(self, type_: str, row: Row, id_: str, inputs: PropertyMap) -> bool:
+        """Tell whether what is there could be made of these inputs, if only half-way."""
         found = self.read(type_, id_, inputs, {})
-        if found is None:
-            return False
-        marks = [name for name in (*row.forces, "tags") if name in inputs and name in row.inputs]
-        return all(
-            equal(
-                row.canon_of(name)(found.inputs.get(name)),
-                row.canon_of(name)(inputs[name]),
-            )
-            for name in marks
+        return found is not None and all(
+            _same_input(row, name, found.inputs, inputs)
+            or (name in _set_later(row) and _same_input(row, name, found.inputs, {}))
+            for name in row.inputs & inputs.keys() - {"region"}
         )
+
+
+def _same_input(row: Row, name: str, live: PropertyMap, wanted: PropertyMap) -> bool:
+    return equal(_effective(row, live, name), _effective(row, wanted, name), name in row.ordered)
+
+
+def _set_later(row: Row) -> frozenset[str]:
+    """Name the inputs that a new thing does not have until after its creation."""
+    later = {name for update in row.updates if update.after_create for name in update.on}
+    if row.tags and not (row.tags.create or row.tags.specification or callable(row.create)):
+        later.add("tags")
+    return frozenset(later)
 
 
 def _kind(change: Change, replaces: bool) -> DiffKind:

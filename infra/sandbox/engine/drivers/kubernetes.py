@@ -89,9 +89,9 @@ class RecordedKubernetes:
     def delete(self, type_: str, id_: str, inputs: PropertyMap, outputs: PropertyMap) -> None:
         """Nothing but the record is there; the engine drops it."""
 
-    def find(self, type_: str, name: str, inputs: PropertyMap) -> str | None:  # noqa: ARG002
+    def find(self, type_: str, name: str, inputs: PropertyMap) -> tuple[str, ...]:  # noqa: ARG002
         """Nothing but the record can have been made."""
-        return None
+        return ()
 
     def invoke(self, token: str, args: PropertyMap) -> PropertyMap:  # noqa: ARG002
         """Refuse: there is no cluster to ask."""

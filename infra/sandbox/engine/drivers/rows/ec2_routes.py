@@ -39,7 +39,7 @@ ROUTE_TABLE: Final = Row(
     listing=Call(
         "describe_route_tables",
         {"Filters": [{"Name": "vpc-id", "Values": ["$vpcId"]}]},
-        "RouteTables[].RouteTableId",
+        "RouteTables[?!(Associations[?Main])].RouteTableId",
     ),
 )
 
