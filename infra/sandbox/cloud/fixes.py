@@ -228,9 +228,10 @@ def _delete_what_goes_with_networks() -> None:
         gateway = original_nat(self, nat_gateway_id)
         for address in gateway.address_set:
             self.enis.pop(address["networkInterfaceId"], None)
-            held = [a for a in self.addresses if a.allocation_id == address.get("allocationId")]
-            for elastic in held:
-                self.disassociate_address(association_id=elastic.association_id)
+            allocation = address.get("allocationId")
+            for elastic in self.addresses if allocation else ():
+                if elastic.allocation_id == allocation:
+                    elastic.eni = elastic.association_id = None
         return gateway
 
     _replace(VPCBackend, delete_vpc)

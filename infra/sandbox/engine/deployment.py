@@ -311,10 +311,9 @@ class _Update:
 
     def _check_unchanged(self) -> None:
         changed = any(n for op, n in self.executor.counts.items() if op not in _UNCHANGING)
-        if not changed:
-            return
-        kind = "preview" if self._options.kind == "update" and self._options.dry_run else self._options.kind
-        self._fail(f"no changes were expected for {kind} but changes were proposed")
+        if changed:
+            kind = self._options.kind
+            self._fail(f"no changes were expected for {kind} but changes were proposed")
 
     # -- what an update is about -------------------------------------------------------------------
 

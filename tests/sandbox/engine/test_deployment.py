@@ -738,7 +738,7 @@ def test_an_unexpected_change_is_an_error(world: World) -> None:
         "no changes were expected for refresh but changes were proposed"
     )
     assert world.preview(DRIFT, expect_no_changes=True).result.error == (
-        "no changes were expected but changes were proposed"
+        "no changes were expected for preview but changes were proposed"
     )
 
 

@@ -252,10 +252,8 @@ def test_a_failing_child_fails_the_component_and_what_needs_it(world: World) -> 
     world.composers = {"kit:index:Cluster": compose}
     world.cloud.failing["create c-control"] = ProviderError("quota exceeded")
 
-    run = world.up(
-        CLUSTER + 'c = Cluster("c", {"size": "1"})\nthing("user", value=c.endpoint)\nthing("other")',
-        continue_on_error=True,
-    )
+    declared = 'c = Cluster("c", {"size": "1"})\nthing("user", value=c.endpoint)\nthing("other")'
+    run = world.up(CLUSTER + declared, continue_on_error=True)
 
     assert run.result.error == "quota exceeded"
     assert set(world.cloud.things) == {"other"}

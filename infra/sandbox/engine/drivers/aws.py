@@ -578,7 +578,8 @@ def _live_inputs(row: Row, found: PropertyMap, given: PropertyMap, importing: bo
     live: PropertyMap = {}
     for name in sorted(row.inputs):
         if name in row.local or name not in found:
-            if name in given:
+            # What cannot be read is as it was given; what can and is not there is at its default.
+            if name in given and (name in row.local or _same_input(row, name, given, {})):
                 live[name] = given[name]
             continue
         default = row.canon_of(name)(row.defaults.get(name))
