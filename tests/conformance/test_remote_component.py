@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,12 +16,6 @@ pytestmark = pytest.mark.conformance
 
 CASE = "20-eks-cluster"
 PROJECT = "eksrec"
-
-
-@pytest.fixture
-def cloud(cloud_home: Path) -> servers.Cloud:
-    """An empty cloud: the recorded program works in its default account."""
-    return servers.reset(cloud_home)
 
 
 @pytest.fixture

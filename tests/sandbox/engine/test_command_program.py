@@ -12,6 +12,8 @@ from tests.sandbox.engine.store_fakes import make_home, make_project, no_drivers
 
 PROGRAM = """
 import pulumi
+
+pytestmark = pytest.mark.sandbox
 config = pulumi.Config()
 pulumi.export("colour", config.require("colour"))
 pulumi.export("token", config.require_secret("token"))

@@ -12,6 +12,8 @@ from infra.sandbox.engine.state import Operation, Resource, Snapshot
 from infra.sandbox.engine.wire import Secret
 from tests.sandbox.engine.fakes import World, lines
 
+pytestmark = pytest.mark.sandbox
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:

@@ -13,6 +13,8 @@ from infra.sandbox.engine.provider import InitError, ProviderError
 from infra.sandbox.engine.state import Drop, Put, Resource, Snapshot, Swap
 from tests.sandbox.engine.fakes import World, lines
 
+pytestmark = pytest.mark.sandbox
+
 FIRST = lines(
     'a = thing("a", value="1", name="n")',
     'b = thing("b", Opts(parent=a), value=a.arn)',

@@ -17,6 +17,8 @@ from infra.sandbox.engine.provider import (
 from infra.sandbox.engine.wire import UNKNOWN, PropertyMap, ResourceReference, Secret
 from tests.sandbox.engine.fakes import THING, World, lines
 
+pytestmark = pytest.mark.sandbox
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:

@@ -16,6 +16,8 @@ from pulumi.runtime.proto import language_pb2_grpc
 from infra.sandbox.engine.program import ChildProgram, ClientProgram
 from tests.sandbox.engine.fakes import World, lines
 
+pytestmark = pytest.mark.sandbox
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
