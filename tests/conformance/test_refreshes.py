@@ -113,3 +113,14 @@ def test_nothing_changing_is_what_was_expected(world: Worlds) -> None:
     shop.done("preview", "--expect-no-changes")
     shop.done("up", "--expect-no-changes")
     shop.done("refresh", "--expect-no-changes")
+
+
+def test_what_is_made_again_under_its_name_is_as_new(world: Worlds, client: Clients) -> None:
+    client("ssm").put_parameter(
+        Name="/p", Value="1", Type="String", Tags=[{"Key": "owner", "Value": "someone"}]
+    )
+    client("ssm").delete_parameter(Name="/p")
+    shop = world(program('Parameter("p")'))
+    shop.done("up")
+
+    assert shop.done("preview", "--refresh").counts == {"same": 2}

@@ -621,6 +621,20 @@ def test_what_was_given_at_creation_tells_one_rule_of_a_group_from_another(
         assert provider.find(_type_of("ingress"), "other", other) == ()
 
 
+@pytest.mark.sandbox
+def test_what_was_given_and_is_not_there_any_more_is_read_as_not_there(
+    provider: Provider, cloud_environment: dict[str, str]
+) -> None:
+    with made_samples(provider, "gateway") as made:
+        id_, inputs, outputs = made["gateway"]
+        arguments = {"InternetGatewayId": id_, "VpcId": inputs["vpcId"]}
+        _client("ec2", cloud_environment).detach_internet_gateway(**arguments)
+        found = provider.read(_type_of("gateway"), id_, inputs, outputs)
+        assert found is not None
+        assert "vpcId" not in found.inputs
+        provider.update(_type_of("gateway"), id_, found.inputs, found.outputs, inputs)
+
+
 # -- functions --------------------------------------------------------------------------------
 
 

@@ -25,6 +25,7 @@ def install() -> None:
     _replace_metric_filters_of_the_same_name()
     _answer_event_bridge_notifications()
     _answer_replication_rules_as_they_were_put()
+    _forget_tags_of_deleted_parameters()
 
 
 def _ignore_conditional_statements_of_bucket_policies() -> None:
@@ -349,6 +350,26 @@ def _filter_of(rule: dict[str, Any]) -> dict[str, Any]:
         rest = {key: value for key, value in both.items() if key != "Tag"}
         given["And"] = {**rest, "Tags": tags}
     return given
+
+
+def _forget_tags_of_deleted_parameters() -> None:
+    # A parameter that is made again under a name beginning with a slash had its old tags.
+    from moto.ssm.models import SimpleSystemManagerBackend as Backend
+
+    delete_one, delete_several = Backend.delete_parameter, Backend.delete_parameters
+
+    def delete_parameter(self: Any, name: str) -> None:
+        delete_one(self, name)
+        self._resource_tags["Parameter"].pop(name, None)
+
+    def delete_parameters(self: Any, names: list[str]) -> list[str]:
+        deleted = delete_several(self, names)
+        for name in deleted:
+            self._resource_tags["Parameter"].pop(name, None)
+        return deleted
+
+    _replace(Backend, delete_parameter)
+    _replace(Backend, delete_parameters)
 
 
 def _replace(owner: type, method: Callable[..., Any]) -> None:

@@ -10,10 +10,11 @@ from pulumi import automation as auto
 from infra.sandbox.engine.command import EmbeddedCommand
 from tests.sandbox.engine.store_fakes import make_home, make_project, no_drivers
 
+pytestmark = pytest.mark.sandbox
+
 PROGRAM = """
 import pulumi
 
-pytestmark = pytest.mark.sandbox
 config = pulumi.Config()
 pulumi.export("colour", config.require("colour"))
 pulumi.export("token", config.require_secret("token"))
