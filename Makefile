@@ -31,7 +31,7 @@ sandbox: $(VENV)/.sandbox ## Stand up the dev environment (ENV=dev) in the sandb
 test: $(VENV)/.dev $(OLDEST)/.installed ## Run all tests
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not conformance and not faults and not sandbox"
 	$(BIN)/python -m pytest -n $(WORKERS) -m "conformance or faults or sandbox"
-	$(BIN)/python -m pytest -n $(WORKERS) -m conformance --program-python $(OLDEST)/bin/python
+	$(BIN)/python -m pytest -n $(WORKERS) tests/conformance --program-python $(OLDEST)/bin/python
 
 .PHONY: unit
 unit: $(VENV)/.dev ## Run the tests that need no server

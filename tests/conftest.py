@@ -40,7 +40,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def program_python(request: pytest.FixtureRequest) -> str:
     """The interpreter whose SDK the conformance programs run on."""
-    return str(request.config.getoption("--program-python"))
+    # Programs run in directories of their own. Not resolved: a venv's Python is a link.
+    return str(Path(request.config.getoption("--program-python")).absolute())
 
 
 @pytest.fixture(scope="session")
