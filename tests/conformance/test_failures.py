@@ -27,6 +27,13 @@ def taken(client: Clients) -> None:
     client("ssm").put_parameter(Name="/taken", Value="theirs", Type="String")
 
 
+@pytest.fixture
+def goes_on(sdk_version: tuple[int, ...]) -> None:
+    """Programs that are not ended by a resource that fails."""
+    if sdk_version < (3, 260):
+        pytest.skip("this SDK gives None for what a failed resource has: its program is stopped")
+
+
 def test_what_depends_on_a_failed_resource_is_not_made(
     world: Worlds, client: Clients, taken: None
 ) -> None:
@@ -62,7 +69,7 @@ for n in range(1, 10):
 
 
 def test_continue_on_error_makes_all_that_does_not_depend_on_it(
-    world: Worlds, client: Clients, taken: None
+    world: Worlds, client: Clients, taken: None, goes_on: None
 ) -> None:
     shop = world(program(TAKEN))
 
@@ -74,7 +81,7 @@ def test_continue_on_error_makes_all_that_does_not_depend_on_it(
 
 
 def test_continue_on_error_still_deletes_what_is_not_declared(
-    world: Worlds, client: Clients, taken: None
+    world: Worlds, client: Clients, taken: None, goes_on: None
 ) -> None:
     shop = world(changing(one='Parameter("old")', two='Parameter("bad", "/taken")'))
     shop.done("up", "-c", "step=one")
