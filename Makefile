@@ -29,9 +29,14 @@ sandbox: $(VENV)/.sandbox ## Stand up the dev environment (ENV=dev) in the sandb
 
 .PHONY: test
 test: $(VENV)/.dev $(OLDEST)/.installed ## Run all tests
+	.ci/kube/build --if-go
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not conformance and not faults and not sandbox"
 	$(BIN)/python -m pytest -n $(WORKERS) -m "conformance or faults or sandbox"
 	$(BIN)/python -m pytest -n $(WORKERS) tests/conformance --program-python $(OLDEST)/bin/python
+
+.PHONY: kube
+kube: ## Build kube-apiserver and etcd for the sandbox's clusters (needs Go; minutes, once)
+	.ci/kube/build
 
 .PHONY: unit
 unit: $(VENV)/.dev ## Run the tests that need no server

@@ -8,7 +8,7 @@ in this file alone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,25 +19,60 @@ from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.settings import configure, set_root_resource
 from pulumi.runtime.stack import run_in_stack
 
+from infra.sandbox.engine import wire
+from infra.sandbox.engine.composers import COMPOSERS
+from infra.sandbox.engine.provider import ConstructRequest, Registered
+
 STACK_TYPE = "pulumi:pulumi:Stack"
 AUTO_NAMED = {
     "aws:cloudwatch/eventRule:EventRule": "name",
     "aws:cloudwatch/logMetricFilter:LogMetricFilter": "name",
     "aws:cloudwatch/metricAlarm:MetricAlarm": "name",
+    "aws:ec2/launchTemplate:LaunchTemplate": "name",
     "aws:ec2/securityGroup:SecurityGroup": "name",
+    "aws:eks/nodeGroup:NodeGroup": "nodeGroupName",
     "aws:iam/role:Role": "name",
+    "aws:lb/loadBalancer:LoadBalancer": "name",
+    "aws:lb/targetGroup:TargetGroup": "name",
+    "aws:rds/parameterGroup:ParameterGroup": "name",
+    "aws:rds/subnetGroup:SubnetGroup": "name",
     "aws:s3/bucket:Bucket": "bucket",
     "aws:sns/topic:Topic": "name",
 }
 """Type -> the input that the provider fills from the logical name when it is left out."""
 
-COMPUTED = {
+COMPUTED: dict[str, dict[str, Any]] = {
     "aws:ec2/eip:Eip": {"allocationId": "eipalloc", "publicIp": "203.0.113"},
     "aws:ec2/vpc:Vpc": {"defaultNetworkAclId": "acl"},
     "aws:ecr/repository:Repository": {"repositoryUrl": "registry/repository"},
+    "aws:ec2/launchTemplate:LaunchTemplate": {"latestVersion": "1"},
+    "aws:eks/cluster:Cluster": {
+        "certificateAuthority": {"data": "authority"},
+        "endpoint": "https://api",
+        "vpcConfig": {"clusterSecurityGroupId": "sg"},
+        "identities": [{"oidcs": [{"issuer": "https://oidc.eks/id"}]}],
+    },
+    "aws:eks/nodeGroup:NodeGroup": {"resources": [{"autoscalingGroups": [{"name": "eks"}]}]},
     "aws:kms/key:Key": {"keyId": "key"},
+    "aws:lb/loadBalancer:LoadBalancer": {
+        "arnSuffix": "app",
+        "dnsName": "dns",
+        "zoneId": "canonical",
+    },
+    "aws:lb/targetGroup:TargetGroup": {"arnSuffix": "targetgroup"},
+    "aws:route53/zone:Zone": {"zoneId": "zone"},
+    "aws:rds/instance:Instance": {
+        "address": "host",
+        "masterUserSecrets": [{"secretArn": "secret"}],
+        "resourceId": "db",
+    },
 }
 """Type -> outputs that only the provider knows; the resource's name is put behind each."""
+
+LOOKED_UP: dict[str, dict[str, Any]] = {
+    "aws:kms/getAlias:getAlias": {"id": "alias", "targetKeyArn": "arn:mock:key"},
+}
+"""Function -> what it answers; the name that was looked up is put behind each."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +92,8 @@ class Node:
     protect: bool
     dependencies: tuple[str, ...]
     ignore_changes: tuple[str, ...]
+    deleted_with: str
+    """URN of the resource that it goes with, and is not deleted by itself."""
     aliases: int
 
     @property
@@ -107,6 +144,15 @@ class Graph:
         return self.nodes[node.provider.rpartition("::")[0]]
 
 
+def _named_after(name: str, prefix: Any) -> Any:
+    """Put a resource's name behind every text of an output."""
+    if isinstance(prefix, list):
+        return [_named_after(name, item) for item in prefix]
+    if isinstance(prefix, dict):
+        return {key: _named_after(name, item) for key, item in prefix.items()}
+    return f"{prefix}-{name}"
+
+
 class _Mocks(mocks.Mocks):
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         if not args.custom:
@@ -115,12 +161,18 @@ class _Mocks(mocks.Mocks):
         if args.typ in AUTO_NAMED:
             state.setdefault(AUTO_NAMED[args.typ], f"{args.name}-0000000")
         for output, prefix in COMPUTED.get(args.typ, {}).items():
-            state[output] = f"{prefix}-{args.name}"
+            made = _named_after(args.name, prefix)
+            given = state.get(output)
+            # What is added to an input stands beside what the program gives of it.
+            state[output] = {**given, **made} if isinstance(given, dict) else made
         state.setdefault("arn", f"arn:mock:{args.typ}/{args.name}")
         return f"{args.name}-id", state
 
-    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], None]:
-        raise AssertionError(f"the program looks up {args.token}: it must know everything itself")
+    def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:
+        """Answer for what another stack has made; the rest the program must know itself."""
+        assert args.token in LOOKED_UP, f"the program looks up {args.token}"
+        name = args.args["name"]
+        return {key: _named_after(name, value) for key, value in LOOKED_UP[args.token].items()}
 
 
 class _Monitor(mocks.MockMonitor):
@@ -131,6 +183,14 @@ class _Monitor(mocks.MockMonitor):
     def RegisterResource(  # noqa: N802  # the name of the call on the wire
         self, request: resource_pb2.RegisterResourceRequest
     ) -> resource_pb2.RegisterResourceResponse:
+        given = request
+        if request.remote:
+            # The SDK would look up what an argument refers to, and wait for this very thread.
+            request = resource_pb2.RegisterResourceRequest()
+            request.CopyFrom(given)
+            for key, value in wire.decode_struct(given.object).items():
+                if isinstance(value, wire.ResourceReference):
+                    del request.object.fields[key]
         answer = super().RegisterResource
         response: resource_pb2.RegisterResourceResponse = answer(request)  # type: ignore[no-untyped-call]  # untyped in the SDK
         assert response.urn not in self.graph.nodes, f"registered twice: {response.urn}"
@@ -147,9 +207,35 @@ class _Monitor(mocks.MockMonitor):
             protect=request.protect,
             dependencies=tuple(sorted(request.dependencies)),
             ignore_changes=tuple(request.ignoreChanges),
+            deleted_with=request.deletedWith,
             aliases=len(request.aliases),
         )
-        return response
+        return self._compose(given, response) if given.remote else response
+
+    def _compose(
+        self,
+        request: resource_pb2.RegisterResourceRequest,
+        response: resource_pb2.RegisterResourceResponse,
+    ) -> resource_pb2.RegisterResourceResponse:
+        """Register what a remote component makes, as the sandbox's engine would."""
+        construct = ConstructRequest(
+            type=request.type,
+            name=request.name,
+            urn=response.urn,
+            inputs=wire.decode_struct(request.object),
+            input_dependencies={
+                key: tuple(item.urns) for key, item in request.propertyDependencies.items()
+            },
+            providers=dict(request.providers),
+            outputs_of=lambda urn: dict(self.resources[urn].state),
+        )
+        result = COMPOSERS[request.type](construct, _Children(self, request, response.urn))
+        composed = resource_pb2.RegisterResourceResponse(
+            urn=response.urn, object=wire.encode_struct(result.outputs)
+        )
+        for key, urns in result.dependencies.items():
+            composed.propertyDependencies[key].urns.extend(urns)
+        return composed
 
     def RegisterResourceOutputs(  # noqa: N802
         self, request: resource_pb2.RegisterResourceOutputsRequest
@@ -157,6 +243,46 @@ class _Monitor(mocks.MockMonitor):
         outputs = rpc.deserialize_properties(request.outputs, keep_unknowns=True)
         self.graph.registered_outputs.setdefault(request.urn, []).append(outputs)
         return empty_pb2.Empty()
+
+
+class _Children:
+    """Registers the children of a remote component; `protect` is inherited, as by the engine."""
+
+    def __init__(
+        self, monitor: _Monitor, component: resource_pb2.RegisterResourceRequest, urn: str
+    ) -> None:
+        self._monitor = monitor
+        self._component = component
+        self._urn = urn
+
+    def __call__(
+        self,
+        type_: str,
+        name: str,
+        inputs: dict[str, Any],
+        *,
+        custom: bool = True,
+        parent: str = "",
+        provider: str = "",
+        property_dependencies: Mapping[str, Sequence[str]] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Registered:
+        given = options or {}
+        urns = {urn for many in (property_dependencies or {}).values() for urn in many}
+        response = self._monitor.RegisterResource(
+            resource_pb2.RegisterResourceRequest(
+                type=type_,
+                name=name,
+                custom=custom,
+                parent=parent or self._urn,
+                provider=provider,
+                object=wire.encode_struct(inputs),
+                dependencies=sorted(urns | set(given.get("dependencies", ()))),
+                ignoreChanges=given.get("ignoreChanges", ()),
+                protect=self._component.protect,
+            )
+        )
+        return Registered(response.urn, response.id, wire.decode_struct(response.object))
 
 
 class _Engine(mocks.MockEngine):

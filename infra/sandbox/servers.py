@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from infra.sandbox import clusters
 from infra.sandbox.cloud.daemon import HOST, IDENTITY_PATH, RESET_PATH, serve
 
 if TYPE_CHECKING:
@@ -139,11 +140,14 @@ def ensure_running(directory: Path | None = None, port: int | None = None) -> Cl
             return found.cloud
         if found.state == "dead" and found.cloud is not None:
             _terminate(found.cloud, directory)
+        _remove_clusters(directory)  # those of a cloud that has ended
         return _start(directory, _chosen_port(port), lock)
 
 
 def stop(directory: Path | None = None) -> Status:
-    """Stop the recorded cloud and forget it; what it held is lost. Gives what was found before.
+    """Stop the recorded cloud and its clusters and forget them; what they held is lost.
+
+    Gives what was found before.
 
     A process that is not provably ours is left alone. Raises `SandboxServerError` where the cloud
     is silent: nothing tells what it is doing.
@@ -156,6 +160,7 @@ def stop(directory: Path | None = None) -> Status:
             if found.state != "foreign":
                 _terminate(found.cloud, directory)
             (directory / RECORD).unlink(missing_ok=True)
+        _remove_clusters(directory)
         return found
 
 
@@ -171,6 +176,7 @@ def reset(directory: Path | None = None) -> Cloud:
         if found.state != "running" or found.cloud is None:
             raise SandboxServerError(f"Nothing was reset: {found.detail}.")
         _request("POST", found.cloud.port, RESET_PATH, timeout=60)
+        _remove_clusters(directory)
         cloud = _recorded(directory)
         if cloud is None or cloud.identity == found.cloud.identity:
             raise SandboxServerError(
@@ -244,6 +250,13 @@ def assume(
         ) from error
     keys = answer["Credentials"]
     return Credentials(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+
+
+def _remove_clusters(directory: Path) -> None:
+    try:
+        clusters.remove_all(directory)
+    except clusters.ClusterError as error:
+        raise SandboxServerError(str(error)) from error
 
 
 def _recorded(directory: Path) -> Cloud | None:

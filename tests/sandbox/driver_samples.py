@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-REF: Final = "ref:"
-"""A value ``ref:NAME`` is the id of another sample, ``ref:NAME.output`` one of its outputs."""
+from tests.sandbox import samples_account, samples_eks, samples_iam, samples_lb, samples_rds
+from tests.sandbox.sample import NEW_TAGS, REF, TAGS, TRUST, Sample
 
-TRUST: Final = json.dumps(
-    {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Action": "sts:AssumeRole",
-                "Principal": {"Service": "ec2.amazonaws.com"},
-            }
-        ],
-    }
-)
+__all__ = ["NEW_TAGS", "REF", "SAMPLES", "TAGS", "TRUST", "Sample"]
 
 
 def allow(action: str) -> str:
@@ -42,21 +30,6 @@ def bucket_policy(bucket: str, sid: str) -> str:
     }
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
-
-@dataclass(frozen=True)
-class Sample:
-    """One type's inputs, and those of an update; `change` None: the type only replaces."""
-
-    type: str
-    inputs: Mapping[str, Any]
-    change: Mapping[str, Any] | None = None
-    absent: tuple[str, ...] = ()
-    """Inputs that the change takes away."""
-    needs: tuple[str, ...] = field(default=())
-
-
-TAGS: Final = {"environment": "dev", "Name": "one"}
-NEW_TAGS: Final = {"environment": "dev", "owner": "jane-doe"}
 
 SAMPLES: Final[Mapping[str, Sample]] = {
     "vpc": Sample(
@@ -767,4 +740,9 @@ SAMPLES: Final[Mapping[str, Sample]] = {
             "tags": NEW_TAGS,
         },
     ),
+    **samples_account.SAMPLES,
+    **samples_eks.SAMPLES,
+    **samples_iam.SAMPLES,
+    **samples_lb.SAMPLES,
+    **samples_rds.SAMPLES,
 }

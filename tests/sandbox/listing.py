@@ -105,9 +105,12 @@ _REGIONAL: Final = (
     ("secret", "secretsmanager", "list_secrets", "SecretList[].Name"),
     ("database", "rds", "describe_db_instances", "DBInstances[].DBInstanceIdentifier"),
     ("cluster", "eks", "list_clusters", "clusters"),
+    ("load balancer", "elbv2", "describe_load_balancers", "LoadBalancers[].LoadBalancerArn"),
+    ("target group", "elbv2", "describe_target_groups", "TargetGroups[].TargetGroupArn"),
 )
 _GLOBAL: Final = (
     ("bucket", "s3", "list_buckets", "Buckets[].Name"),
+    ("hosted zone", "route53", "list_hosted_zones", "HostedZones[].Id"),
     ("role", "iam", "list_roles", "Roles[].RoleName"),
     ("user", "iam", "list_users", "Users[].UserName"),
     ("group", "iam", "list_groups", "Groups[].GroupName"),

@@ -111,6 +111,145 @@ def test_a_pod_identity_is_made_found_changed_and_deleted(eks: Any) -> None:
     assert eks.list_pod_identity_associations(clusterName="one")["associations"] == []
 
 
+SIZES = {"minSize": 1, "desiredSize": 2, "maxSize": 3}
+
+
+@pytest.fixture
+def nodes(eks: Any) -> Iterator[Any]:
+    """The Auto Scaling group's name of a node group ``general`` in cluster ``one``."""
+    cluster = eks.describe_cluster(name="one")["cluster"]
+    made = eks.create_nodegroup(
+        clusterName="one",
+        nodegroupName="general",
+        nodeRole=PRINCIPAL,
+        subnets=cluster["resourcesVpcConfig"]["subnetIds"],
+        instanceTypes=["t4g.large"],
+        scalingConfig=SIZES,
+        version="1.35",
+        tags={"environment": "dev"},
+    )["nodegroup"]
+    (group,) = made["resources"]["autoScalingGroups"]
+    yield group["name"]
+    eks.delete_nodegroup(clusterName="one", nodegroupName="general")
+
+
+def _scaling_group(environment: dict[str, str], name: str) -> Any:
+    client = _client("autoscaling", environment)
+    found = client.describe_auto_scaling_groups(AutoScalingGroupNames=[name])
+    return next(iter(found["AutoScalingGroups"]), None)
+
+
+def _general(eks: Any) -> Any:
+    return eks.describe_nodegroup(clusterName="one", nodegroupName="general")["nodegroup"]
+
+
+def test_a_node_group_has_an_auto_scaling_group_that_the_autoscaler_finds(
+    nodes: str, cloud_environment: dict[str, str]
+) -> None:
+    group = _scaling_group(cloud_environment, nodes)
+    assert nodes.startswith("eks-general-")
+    assert len(group["Instances"]) == SIZES["desiredSize"]
+    tags = {tag["Key"]: tag["Value"] for tag in group["Tags"]}
+    assert tags["k8s.io/cluster-autoscaler/enabled"] == "true"
+    assert tags["k8s.io/cluster-autoscaler/one"] == "owned"
+    assert tags["eks:nodegroup-name"] == "general"
+
+
+def test_a_node_group_is_sized_by_eks_and_by_the_autoscaler(
+    nodes: str, eks: Any, cloud_environment: dict[str, str]
+) -> None:
+    stopped = {"minSize": 0, "desiredSize": 0, "maxSize": 3}
+    eks.update_nodegroup_config(clusterName="one", nodegroupName="general", scalingConfig=stopped)
+    group = _scaling_group(cloud_environment, nodes)
+    assert (group["MinSize"], group["DesiredCapacity"], group["Instances"]) == (0, 0, [])
+    scaling = _client("autoscaling", cloud_environment)
+    scaling.set_desired_capacity(AutoScalingGroupName=nodes, DesiredCapacity=1)
+    assert _general(eks)["scalingConfig"] == {**stopped, "desiredSize": 1}
+
+
+@pytest.mark.parametrize("sizes", [{"minSize": 3}, {"maxSize": 1}])
+def test_sizes_that_contradict_each_other_are_refused_and_nothing_changes(
+    nodes: str, eks: Any, sizes: dict[str, int], cloud_environment: dict[str, str]
+) -> None:
+    with pytest.raises(eks.exceptions.InvalidParameterException):
+        eks.update_nodegroup_config(clusterName="one", nodegroupName="general", scalingConfig=sizes)
+    assert _general(eks)["scalingConfig"] == SIZES
+    assert _scaling_group(cloud_environment, nodes)["MaxSize"] == SIZES["maxSize"]
+
+
+def test_a_new_version_replaces_the_instances(
+    nodes: str, eks: Any, cloud_environment: dict[str, str]
+) -> None:
+    def instances() -> set[str]:
+        group = _scaling_group(cloud_environment, nodes)
+        return {instance["InstanceId"] for instance in group["Instances"]}
+
+    before = instances()
+    eks.update_nodegroup_version(clusterName="one", nodegroupName="general", version="1.36")
+    assert _general(eks)["version"] == "1.36"
+    assert _general(eks)["releaseVersion"].startswith("1.36.")
+    assert len(instances()) == len(before)
+    assert not instances() & before
+
+
+def test_nothing_stays_of_a_deleted_node_group(eks: Any, cloud_environment: dict[str, str]) -> None:
+    ec2 = _client("ec2", cloud_environment)
+
+    def there() -> list[int]:
+        return [
+            len(ec2.describe_launch_templates()["LaunchTemplates"]),
+            len(ec2.describe_network_interfaces()["NetworkInterfaces"]),
+            len(ec2.describe_volumes()["Volumes"]),
+        ]
+
+    before = there()
+    subnets = eks.describe_cluster(name="one")["cluster"]["resourcesVpcConfig"]["subnetIds"]
+    eks.create_nodegroup(
+        clusterName="one",
+        nodegroupName="short",
+        nodeRole=PRINCIPAL,
+        subnets=subnets,
+        scalingConfig=SIZES,
+    )
+    assert there() > before
+    eks.delete_nodegroup(clusterName="one", nodegroupName="short")
+    assert there() == before
+
+
+def test_an_addon_brings_its_identity_and_takes_it_along(eks: Any) -> None:
+    wanted = [{"serviceAccount": "cloudwatch-agent", "roleArn": PRINCIPAL}]
+    name = {"clusterName": "one", "addonName": "amazon-cloudwatch-observability"}
+    eks.create_addon(**name, podIdentityAssociations=wanted)
+    (association,) = eks.list_pod_identity_associations(clusterName="one")["associations"]
+    assert association["namespace"] == "amazon-cloudwatch"
+    (arn,) = eks.describe_addon(**name)["addon"]["podIdentityAssociations"]
+    assert arn.endswith(f"/{association['associationId']}")
+    eks.delete_addon(**name)
+    assert eks.list_pod_identity_associations(clusterName="one")["associations"] == []
+
+
+def test_every_part_of_a_cluster_is_tagged_by_its_arn(nodes: str, eks: Any) -> None:
+    addon = eks.create_addon(clusterName="one", addonName="coredns")["addon"]
+    for arn in (_general(eks)["nodegroupArn"], addon["addonArn"]):
+        eks.tag_resource(resourceArn=arn, tags={"owner": "jane-doe"})
+        assert eks.list_tags_for_resource(resourceArn=arn)["tags"]["owner"] == "jane-doe"
+        eks.untag_resource(resourceArn=arn, tagKeys=["owner"])
+        assert "owner" not in eks.list_tags_for_resource(resourceArn=arn)["tags"]
+    eks.delete_addon(clusterName="one", addonName="coredns")
+    with pytest.raises(eks.exceptions.ResourceNotFoundException):
+        eks.list_tags_for_resource(resourceArn=addon["addonArn"])
+
+
+def test_the_key_that_comes_with_encrypted_volumes_is_awss_own(
+    cloud_environment: dict[str, str],
+) -> None:
+    ec2, kms = _client("ec2", cloud_environment), _client("kms", cloud_environment)
+    made = ec2.create_volume(AvailabilityZone="us-east-1a", Size=1, Encrypted=True)
+    key = kms.describe_key(KeyId=made["KmsKeyId"])["KeyMetadata"]
+    assert key["KeyManager"] == "AWS"
+    ec2.delete_volume(VolumeId=made["VolumeId"])
+
+
 def test_a_protected_cluster_is_not_deleted(eks: Any) -> None:
     eks.update_cluster_config(name="one", deletionProtection=True)
     with pytest.raises(eks.exceptions.InvalidRequestException):

@@ -583,6 +583,9 @@ def test_a_deleted_key_waits_as_long_as_the_program_says(
         "ingress",
         "flow-log",
         "route",
+        "balancer",
+        "listener-rule",
+        "zone",
     ],
 )
 def test_what_an_interrupted_creation_made_is_found(name: str, provider: Provider) -> None:
@@ -715,7 +718,7 @@ def test_a_kubernetes_object_of_another_name_is_another_object() -> None:
     old = {"metadata": {"name": "a"}, "data": {"x": "1"}}
     new = {"metadata": {"name": "b"}, "data": {"x": "2"}}
     found = provider.diff("kubernetes:core/v1:ConfigMap", "default/a", old, old, new)
-    assert found.detailed == {"metadata.name": "update-replace", "data.x": "update"}
+    assert found.detailed == {"metadata.name": "update-replace", "data.x": "update-replace"}
 
 
 def test_a_kubernetes_secret_is_secret() -> None:

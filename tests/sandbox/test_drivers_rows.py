@@ -12,12 +12,15 @@ from infra.sandbox.engine.drivers import registry
 from infra.sandbox.engine.drivers.rows import ROWS
 from infra.sandbox.engine.provider import Provider
 from tests.sandbox.driver_samples import REF, SAMPLES, Sample
+from tests.sandbox.samples_lb import make_scaling_group
 from tests.sandbox.sdk_declarations import wrong_outputs
 
 Made = dict[str, tuple[str, dict[str, Any], dict[str, Any]]]
 
-# A VPC's defaults and a bucket's suspended versioning outlast their resources.
+# A VPC's and a region's defaults and a bucket's suspended versioning outlast their resources.
 STAY = {
+    "aws:ebs/encryptionByDefault:EncryptionByDefault",
+    "aws:ebs/snapshotBlockPublicAccess:SnapshotBlockPublicAccess",
     "aws:ec2/defaultNetworkAcl:DefaultNetworkAcl",
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup",
     "aws:s3/bucketVersioning:BucketVersioning",
@@ -28,6 +31,7 @@ pytestmark = pytest.mark.sandbox
 
 @pytest.fixture(scope="module")
 def provider(cloud_environment: dict[str, str]) -> Provider:
+    make_scaling_group(cloud_environment)
     return registry(cloud_environment).configure("aws", {"region": "us-east-1"})
 
 

@@ -20,6 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from infra.sandbox.cloud import eks_clusters
+
 HOST: Final = "127.0.0.1"
 IDENTITY_PATH: Final = "/_sandbox/identity"
 RESET_PATH: Final = "/_sandbox/reset"
@@ -120,6 +122,7 @@ def serve(record: Path, log: Path, port: int, ready: Callable[[dict[str, object]
         write_atomically(record, json.dumps(cloud, indent=2) + "\n")
 
     application, server = _application(listener, announce)
+    eks_clusters.install(record.parent)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     announce(application.identity)
@@ -138,7 +141,16 @@ def _application(
     )
     from werkzeug.serving import make_server
 
-    from infra.sandbox.cloud import eks, fixes
+    from infra.sandbox.cloud import (
+        access_analyzer,
+        eks,
+        fixes,
+        fixes_account,
+        fixes_eks,
+        fixes_elb,
+        fixes_iam,
+        fixes_rds,
+    )
 
     class QuietHandler(MotoRequestHandler):
         """Logs only what failed inside moto."""
@@ -149,7 +161,13 @@ def _application(
                 super().log_request(code, size)
 
     eks.install()
+    access_analyzer.install()
     fixes.install()
+    fixes_account.install()
+    fixes_eks.install()
+    fixes_elb.install()
+    fixes_iam.install()
+    fixes_rds.install()
     moto = DomainDispatcherApplication(create_backend_app)
     application = SandboxApplication(moto, moto_api_backend.reset, announce)
     server = make_server(

@@ -1,4 +1,4 @@
-"""The parts of EKS's API that moto lacks: add-ons, access entries, pod identity, updates.
+"""The parts of EKS's API that moto lacks: add-ons, access entries, pod identity, updates, tags.
 
 Each operation is a method of moto's own responses class, found through botocore's model like the
 rest; what they keep lives in moto's backend object, so that moto's reset empties it too.
@@ -12,10 +12,13 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from infra.sandbox.cloud import eks_nodes
+
 PATHS: Final = (
     "addons",
     "addons/(?P<addonName>[^/]+)",
     "addons/(?P<addonName>[^/]+)/update",
+    "node-groups/(?P<nodegroupName>[^/]+)/update-version",
     "access-entries",
     "access-entries/(?P<principalArn>.+)",
     "pod-identity-associations",
@@ -24,6 +27,7 @@ PATHS: Final = (
     "updates/(?P<updateId>[^/]+)",
 )
 ADDON_VERSIONS: Final[Mapping[str, str]] = {
+    "amazon-cloudwatch-observability": "v4.2.0-eksbuild.1",
     "aws-ebs-csi-driver": "v1.45.0-eksbuild.2",
     "coredns": "v1.12.1-eksbuild.2",
     "eks-pod-identity-agent": "v1.3.8-eksbuild.2",
@@ -31,6 +35,10 @@ ADDON_VERSIONS: Final[Mapping[str, str]] = {
     "metrics-server": "v0.8.0-eksbuild.1",
     "vpc-cni": "v1.19.6-eksbuild.7",
 }
+ADDON_NAMESPACES: Final[Mapping[str, str]] = {
+    "amazon-cloudwatch-observability": "amazon-cloudwatch"
+}
+"""Where an add-on's service accounts are, if not in kube-system."""
 # What a request says about itself, not about the thing it makes.
 _REQUEST_ONLY: Final = {"clientRequestToken", "resolveConflicts", "clusterName", "name", "preserve"}
 
@@ -49,7 +57,8 @@ def install() -> None:
     # Node groups have no remote access unless they ask for it.
     setattr(models, "DEFAULT_REMOTE_ACCESS", None)  # noqa: B010 - moto declares a mapping
     _remember_cluster_settings(responses, models)
-    _remember_node_group_settings(responses)
+    _tag_every_part(models)
+    eks_nodes.install(responses, models)
 
 
 def _table(response: Any, kind: str) -> Table:
@@ -144,9 +153,27 @@ def _update(response: Any, kind: str) -> dict[str, Any]:
 def _create_addon(response: Any) -> Any:
     item = _settings(response)
     name = item["addonName"]
+    identities = item.pop("podIdentityAssociations", [])
     item.setdefault("addonVersion", ADDON_VERSIONS.get(name, "v1.0.0-eksbuild.1"))
     item.update(status="ACTIVE", health={"issues": []}, addonArn=_arn(response, "addon", name))
-    return _result({"addon": _add(response, "addon", name, item)})
+    addon = _add(response, "addon", name, item)
+    _give_identities(response, addon, identities)
+    return _result({"addon": addon})
+
+
+def _give_identities(response: Any, addon: dict[str, Any], wanted: list[dict[str, str]]) -> None:
+    """Make the Pod Identity associations of an add-on exactly those wanted."""
+    table = _table(response, "pod identity association")
+    owned = [key for key, item in table.items() if item.get("ownerArn") == addon["addonArn"]]
+    for key in owned:
+        del table[key]
+    namespace = ADDON_NAMESPACES.get(addon["addonName"], "kube-system")
+    addon["podIdentityAssociations"] = [
+        _associate(response, {**identity, "namespace": namespace, "ownerArn": addon["addonArn"]})[
+            "associationArn"
+        ]
+        for identity in wanted
+    ]
 
 
 def _describe_addon(response: Any) -> Any:
@@ -159,13 +186,17 @@ def _list_addons(response: Any) -> Any:
 
 def _update_addon(response: Any) -> Any:
     changes = _settings(response)
-    _change(response, "addon", changes.pop("addonName"), changes)
+    identities = changes.pop("podIdentityAssociations", None)
+    addon = _change(response, "addon", changes.pop("addonName"), changes)
+    if identities is not None:
+        _give_identities(response, addon, identities)
     return _result({"update": _update(response, "AddonUpdate")})
 
 
 def _delete_addon(response: Any) -> Any:
     name = _request(response)["addonName"]
     item = _existing(response, "addon", name)
+    _give_identities(response, item, [])
     del _table(response, "addon")[name]
     return _result({"addon": {**item, "status": "DELETING"}})
 
@@ -249,14 +280,18 @@ def _list_associated_access_policies(response: Any) -> Any:
 
 
 def _create_pod_identity_association(response: Any) -> Any:
-    item = _settings(response)
+    return _result({"association": _associate(response, _settings(response))})
+
+
+def _associate(response: Any, item: dict[str, Any]) -> dict[str, Any]:
     same = ("namespace", "serviceAccount")
     for other in _table(response, "pod identity association").values():
         if all(other.get(key) == item.get(key) for key in same):
             raise _in_use(response, "An association for this service account already exists")
     key = f"a-{uuid.uuid4().hex[:17]}"
-    item.update(associationId=key, associationArn=_arn(response, "podidentityassociation", key))
-    return _result({"association": _add(response, "pod identity association", key, item)})
+    arn = _arn(response, "podidentityassociation", key).rpartition("/")[0]
+    item.update(associationId=key, associationArn=arn)
+    return _add(response, "pod identity association", key, item)
 
 
 def _describe_pod_identity_association(response: Any) -> Any:
@@ -305,6 +340,11 @@ def _update_cluster_version(response: Any) -> Any:
     return _result({"update": _update(response, "VersionUpdate")})
 
 
+def _update_nodegroup_version(response: Any) -> Any:
+    eks_nodes.update_version(response, _request(response))
+    return _result({"update": _update(response, "VersionUpdate")})
+
+
 _OPERATIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "create_addon": _create_addon,
     "describe_addon": _describe_addon,
@@ -328,6 +368,7 @@ _OPERATIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "describe_update": _describe_update,
     "list_updates": _list_updates,
     "update_cluster_version": _update_cluster_version,
+    "update_nodegroup_version": _update_nodegroup_version,
 }
 
 
@@ -421,18 +462,36 @@ def _delete_cluster_group(backend: Any, cluster: Any) -> None:
         )
 
 
-def _remember_node_group_settings(responses: Any) -> None:
-    original = responses.EKSResponse.create_nodegroup
+def _tag_every_part(models: Any) -> None:
+    """Tag node groups, add-ons, access entries and associations, as well as clusters."""
+    from moto.eks.exceptions import ResourceNotFoundException
 
-    def create_nodegroup(self: Any) -> Any:
-        answer = original(self)
-        cluster = self.eks_backend.describe_cluster(name=_cluster_name(self))
-        group = cluster.nodegroups[_request(self)["nodegroupName"]]
-        group.update_config = _request(self).get("updateConfig") or {"maxUnavailable": 1}
-        group.node_repair_config = _request(self).get("nodeRepairConfig")
-        if group.launch_template:
-            scaling = group.resources["autoScalingGroups"]
-            group.resources = {"autoScalingGroups": scaling}
-        return answer
+    def tags_of(backend: Any, arn: str) -> dict[str, str]:
+        for cluster in backend.clusters.values():
+            things = [cluster, *cluster.nodegroups.values(), *cluster.fargate_profiles.values()]
+            for thing in things:
+                if arn in (getattr(thing, "arn", None), getattr(thing, "fargate_profile_arn", "")):
+                    found: dict[str, str] = thing.tags
+                    return found
+            for table in cluster.__dict__.get("sandbox_tables", {}).values():
+                for item in table.values():
+                    if arn in [item.get(f"{kind}Arn") for kind in _TAGGED]:
+                        return dict.setdefault(item, "tags", {})
+        raise ResourceNotFoundException(message=f"Resource {arn} was not found")
 
-    responses.EKSResponse.create_nodegroup = create_nodegroup
+    def tag_resource(self: Any, resource_arn: str, tags: dict[str, str]) -> None:
+        tags_of(self, resource_arn).update(tags)
+
+    def untag_resource(self: Any, resource_arn: str, tag_keys: list[str] | str) -> None:
+        for key in [tag_keys] if isinstance(tag_keys, str) else tag_keys:
+            tags_of(self, resource_arn).pop(key, None)
+
+    def list_tags_for_resource(self: Any, resource_arn: str) -> dict[str, str]:
+        return tags_of(self, resource_arn)
+
+    models.EKSBackend.tag_resource = tag_resource
+    models.EKSBackend.untag_resource = untag_resource
+    models.EKSBackend.list_tags_for_resource = list_tags_for_resource
+
+
+_TAGGED: Final = ("addon", "accessEntry", "association")

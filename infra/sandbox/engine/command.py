@@ -137,7 +137,7 @@ class EmbeddedCommand:
             home=home,
             version="v" + ".".join(map(str, VERSION)),
             cloud_identity=cloud_identity,
-            registry=registry or _drivers,
+            registry=registry or functools.partial(_drivers, home),
             composers=_composers if composers is None else lambda: composers,
             calls=_calls if calls is None else lambda: calls,
             run_update=run_update or _run_update,
@@ -242,10 +242,10 @@ def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _drivers(environment: Mapping[str, str]) -> ProviderRegistry:
+def _drivers(home: Path, environment: Mapping[str, str]) -> ProviderRegistry:
     from infra.sandbox.engine.drivers import registry
 
-    return registry(environment)
+    return registry(environment, home)
 
 
 def _composers() -> Mapping[str, Composer]:

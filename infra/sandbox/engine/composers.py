@@ -59,6 +59,7 @@ SUPPORTED: Final = frozenset(
         "providerCredentialOpts",
         "publicAccessCidrs",
         "publicSubnetIds",
+        "serviceRole",
         "skipDefaultNodeGroup",
         "skipDefaultSecurityGroups",
         "subnetIds",
@@ -75,7 +76,7 @@ REQUIRED: Final[Mapping[str, Any]] = {
     "skipDefaultNodeGroup": True,
     "useDefaultVpcCni": True,
 }
-FORBIDDEN: Final = ("createOidcProvider", "createInstanceRole", "skipDefaultSecurityGroups")
+FORBIDDEN: Final = ("createOidcProvider", "createInstanceRole")
 ADDONS_OFF: Final = ("corednsAddonOptions", "kubeProxyAddonOptions")
 
 
@@ -126,9 +127,10 @@ def eks_cluster(request: ConstructRequest, register: RegisterChild) -> Construct
     """
     _refuse_more_than_a_control_plane(request)
     component = _Component(request, register)
-    holder, role, attachment = _service_role(component)
-    group = _cluster_group(component)
-    cluster = _control_plane(component, role, attachment, group)
+    role = _given_role(component) or _service_role(component)
+    own_groups = not reveal(component.given("skipDefaultSecurityGroups"))
+    group = _cluster_group(component) if own_groups else None
+    cluster = _control_plane(component, role, group)
     config = _whole(_kubeconfig(component, cluster))
     provider = register(
         "pulumi:providers:kubernetes",
@@ -139,20 +141,55 @@ def eks_cluster(request: ConstructRequest, register: RegisterChild) -> Construct
         },
         options={"version": KUBERNETES_VERSION},
     )
-    nodes, ingress = _node_group(component, group, cluster)
-    outputs = _outputs(component, role, group, cluster, config, provider, nodes, ingress)
-    children = {
-        "clusterSecurityGroup": (group.urn,),
-        "clusterSecurityGroupId": (group.urn,),
-        "nodeSecurityGroup": (nodes.urn,),
-        "nodeSecurityGroupId": (nodes.urn,),
-        "eksClusterIngressRule": (ingress.urn,),
-        "clusterIngressRuleId": (ingress.urn,),
-        "core": (cluster.urn, group.urn, nodes.urn, provider.urn, role.urn),
-    }
+    groups = _Groups(group, *_node_group(component, group, cluster)) if group else None
+    outputs = _outputs(component, role, cluster, config, provider, groups)
+    children = _output_dependencies(role, cluster, provider, groups)
     dependencies = {key: children.get(key, (cluster.urn,)) for key in outputs}
-    own_role = dict.fromkeys(("directRole", "resolvedRole"), _reference(role))
-    return ConstructResult(outputs, dependencies, {holder.urn: own_role})
+    inner: dict[str, PropertyMap] = {}
+    if role.holder:
+        inner[role.holder] = dict.fromkeys(("directRole", "resolvedRole"), role.reference)
+    return ConstructResult(outputs, dependencies, inner)
+
+
+@dataclass(frozen=True)
+class _Role:
+    """The role that EKS acts with: the program's, or the component's own."""
+
+    arn: PropertyValue
+    reference: ResourceReference
+    arn_urns: tuple[str, ...]
+    """What the ARN depends on."""
+    holder: str = ""
+    """URN of the component that holds the component's own role."""
+    first: tuple[str, ...] = ()
+    """URNs of what has to be there before the cluster."""
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """The component's own security groups, and the rule that lets nodes in."""
+
+    cluster: Registered
+    nodes: Registered
+    ingress: Registered
+
+
+def _output_dependencies(
+    role: _Role, cluster: Registered, provider: Registered, groups: _Groups | None
+) -> dict[str, tuple[str, ...]]:
+    """Name what each output depends on; what is not named depends on the cluster."""
+    own = (cluster.urn, provider.urn, role.reference.urn)
+    if groups is None:
+        return {"core": own}
+    return {
+        "clusterSecurityGroup": (groups.cluster.urn,),
+        "clusterSecurityGroupId": (groups.cluster.urn,),
+        "nodeSecurityGroup": (groups.nodes.urn,),
+        "nodeSecurityGroupId": (groups.nodes.urn,),
+        "eksClusterIngressRule": (groups.ingress.urn,),
+        "clusterIngressRuleId": (groups.ingress.urn,),
+        "core": (*own, groups.cluster.urn, groups.nodes.urn),
+    }
 
 
 def _refuse_more_than_a_control_plane(request: ConstructRequest) -> None:
@@ -175,8 +212,21 @@ def _refuse_more_than_a_control_plane(request: ConstructRequest) -> None:
         )
 
 
-def _service_role(component: _Component) -> tuple[Registered, Registered, Registered]:
-    """Make the role that EKS acts with; give the component that holds it, role and attachment."""
+def _given_role(component: _Component) -> _Role | None:
+    """Give the role that the program made for EKS."""
+    given = reveal(component.given("serviceRole"))
+    if given is None:
+        return None
+    urns = component.urns("serviceRole")
+    if not isinstance(given, ResourceReference):
+        # Not even known yet which one it is.
+        return _Role(UNKNOWN, ResourceReference(urns[0] if urns else "", UNKNOWN), urns)
+    outputs = component.request.outputs_of(given.urn)
+    return _Role(reveal(outputs.get("arn", UNKNOWN)), given, tuple(sorted({given.urn, *urns})))
+
+
+def _service_role(component: _Component) -> _Role:
+    """Make the role that EKS acts with."""
     name = f"{component.request.name}-eksRole"
     actions = ["sts:AssumeRole", "sts:TagSession"]
     description = "Allows EKS to manage clusters on your behalf."
@@ -220,7 +270,13 @@ def _service_role(component: _Component) -> tuple[Registered, Registered, Regist
         {"role": (role.urn,)},
         parent=holder.urn,
     )
-    return holder, role, attachment
+    return _Role(
+        arn=role.outputs.get("arn", UNKNOWN),
+        reference=_reference(role),
+        arn_urns=(role.urn,),
+        holder=holder.urn,
+        first=(role.urn, attachment.urn),
+    )
 
 
 def _tags(component: _Component, own: Mapping[str, PropertyValue], *more: str) -> PropertyValue:
@@ -300,12 +356,10 @@ def _subnets(component: _Component) -> PropertyValue:
     return [subnet for part in parts for subnet in reveal(part)]
 
 
-def _control_plane(
-    component: _Component, role: Registered, attachment: Registered, group: Registered
-) -> Registered:
+def _control_plane(component: _Component, role: _Role, group: Registered | None) -> Registered:
     given = component.given
     vpc = {
-        "securityGroupIds": [group.id],
+        "securityGroupIds": [group.id] if group else None,
         "subnetIds": _subnets(component),
         "endpointPrivateAccess": given("endpointPrivateAccess"),
         "endpointPublicAccess": given("endpointPublicAccess"),
@@ -317,7 +371,7 @@ def _control_plane(
     addons = given("bootstrapSelfManagedAddons")
     inputs = {
         "name": given("name"),
-        "roleArn": role.outputs.get("arn", UNKNOWN),
+        "roleArn": role.arn,
         "kubernetesNetworkConfig": _network(component),
         "bootstrapSelfManagedAddons": True if addons is None else addons,
         "vpcConfig": {name: value for name, value in vpc.items() if value is not None},
@@ -336,8 +390,8 @@ def _control_plane(
     subnets = component.urns("subnetIds", "publicSubnetIds", "privateSubnetIds")
     endpoints = component.urns("endpointPrivateAccess", "endpointPublicAccess", "publicAccessCidrs")
     dependencies = {
-        "roleArn": (role.urn,),
-        "vpcConfig": (group.urn, *subnets, *endpoints),
+        "roleArn": role.arn_urns,
+        "vpcConfig": (*((group.urn,) if group else ()), *subnets, *endpoints),
         "encryptionConfig": component.urns("encryptionConfigKeyArn"),
         "tags": component.urns("clusterTags", "tags"),
         "kubernetesNetworkConfig": component.urns("kubernetesServiceIpAddressRange", "ipFamily"),
@@ -354,7 +408,7 @@ def _control_plane(
                 "accessConfig.bootstrapClusterCreatorAdminPermissions",
                 "bootstrapSelfManagedAddons",
             ],
-            "dependencies": [role.urn, attachment.urn],
+            "dependencies": list(role.first),
         },
     )
 
@@ -482,55 +536,74 @@ def _reference(resource: Registered) -> ResourceReference:
 
 def _outputs(
     component: _Component,
-    role: Registered,
-    group: Registered,
+    role: _Role,
     cluster: Registered,
     config: PropertyValue,
     provider: Registered,
-    nodes: Registered,
-    ingress: Registered,
+    groups: _Groups | None,
 ) -> PropertyMap:
     issuer = _issuer(cluster)
-    subnets = _subnets(component)
     core = {
         "cluster": _reference(cluster),
-        "clusterIamRole": _reference(role),
-        "clusterSecurityGroup": _reference(group),
+        "clusterIamRole": role.reference,
         "encryptionConfig": cluster.outputs.get("encryptionConfig"),
         "endpoint": cluster.outputs.get("endpoint", UNKNOWN),
         "instanceRoles": [],
         "kubeconfig": Secret(config),
-        "nodeGroupOptions": {
-            "clusterIngressRule": _reference(ingress),
-            "nodeSecurityGroup": _reference(nodes),
-            "version": component.given("version"),
-        },
+        "nodeGroupOptions": _node_group_options(component, groups),
         "privateSubnetIds": component.given("privateSubnetIds"),
         "provider": _reference(provider),
         "publicSubnetIds": component.given("publicSubnetIds"),
-        "subnetIds": subnets,
+        "subnetIds": _subnets(component),
         "tags": component.given("tags"),
         "vpcId": component.given("vpcId"),
     }
+    if groups is not None:
+        core["clusterSecurityGroup"] = _reference(groups.cluster)
     return {
         "autoModeNodeRoleName": "",
-        "clusterIngressRuleId": ingress.outputs.get("securityGroupRuleId", ingress.id),
-        "clusterSecurityGroup": _reference(group),
-        "clusterSecurityGroupId": group.id,
         "core": {key: value for key, value in core.items() if value is not None},
         "defaultNodeGroupAsgName": "",
         "eksCluster": _reference(cluster),
-        "eksClusterIngressRule": _reference(ingress),
         "fargateProfileId": "",
         "fargateProfileStatus": "",
         "instanceRoles": [],
         "kubeconfig": Secret(config),
         "kubeconfigJson": Secret(_json(config)),
-        "nodeSecurityGroup": _reference(nodes),
-        "nodeSecurityGroupId": nodes.id,
         "oidcIssuer": UNKNOWN if issuer is UNKNOWN else str(issuer).removeprefix("https://"),
         "oidcProviderArn": "",
         "oidcProviderUrl": issuer,
+        **_group_outputs(cluster, groups),
+    }
+
+
+def _node_group_options(component: _Component, groups: _Groups | None) -> PropertyMap:
+    options: PropertyMap = {"version": component.given("version")}
+    if groups is not None:
+        options["clusterIngressRule"] = _reference(groups.ingress)
+        options["nodeSecurityGroup"] = _reference(groups.nodes)
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _group_outputs(cluster: Registered, groups: _Groups | None) -> PropertyMap:
+    """Give the component's own groups; without them, the one that EKS makes for the cluster."""
+    if groups is None:
+        vpc = reveal(cluster.outputs.get("vpcConfig", UNKNOWN))
+        made = UNKNOWN if vpc is UNKNOWN else vpc.get("clusterSecurityGroupId", UNKNOWN)
+        return {
+            "clusterIngressRuleId": "",
+            "clusterSecurityGroupId": made,
+            "nodeSecurityGroupId": made,
+        }
+    return {
+        "clusterIngressRuleId": groups.ingress.outputs.get(
+            "securityGroupRuleId", groups.ingress.id
+        ),
+        "clusterSecurityGroup": _reference(groups.cluster),
+        "clusterSecurityGroupId": groups.cluster.id,
+        "eksClusterIngressRule": _reference(groups.ingress),
+        "nodeSecurityGroup": _reference(groups.nodes),
+        "nodeSecurityGroupId": groups.nodes.id,
     }
 
 

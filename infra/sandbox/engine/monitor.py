@@ -502,6 +502,7 @@ class Monitor(resource_pb2_grpc.ResourceMonitorServicer):
             inputs=goal.inputs,
             input_dependencies=goal.property_dependencies,
             providers=providers,
+            outputs_of=self._outputs_of,
         )
         try:
             with asking():
@@ -572,9 +573,11 @@ class Monitor(resource_pb2_grpc.ResourceMonitorServicer):
         own = arguments.get("__self__")
         if not isinstance(own, ResourceReference):
             return arguments
-        resource = self._context.registrar.find(own.urn)
-        outputs = resource.outputs if resource else {}
-        return {**arguments, "__self__": {"urn": own.urn, **outputs}}
+        return {**arguments, "__self__": {"urn": own.urn, **self._outputs_of(own.urn)}}
+
+    def _outputs_of(self, urn: str) -> PropertyMap:
+        resource = self._context.registrar.find(urn)
+        return resource.outputs if resource else {}
 
 
 class _ChildFailedError(ProviderError):

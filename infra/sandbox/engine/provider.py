@@ -8,7 +8,7 @@ where the program asks for it). In a preview, values may be or contain `wire.UNK
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -218,6 +218,8 @@ class ConstructRequest:
     input_dependencies: Mapping[str, Sequence[str]]
     providers: Mapping[str, str]
     """Package to ``<urn>::<id>`` of the explicit provider passed for it."""
+    outputs_of: Callable[[str], PropertyMap] = field(default=lambda urn: {})  # noqa: ARG005
+    """Gives the outputs of a resource that an input refers to, by its URN."""
 
 
 @dataclass(frozen=True)

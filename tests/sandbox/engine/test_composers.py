@@ -89,11 +89,19 @@ def _made_up(type_: str) -> dict[str, Any]:
             "endpoint": "https://one.eks",
             "certificateAuthority": {"data": "Q0E="},
             "identities": [{"oidcs": [{"issuer": "https://oidc.eks/id/1"}]}],
+            "vpcConfig": {"clusterSecurityGroupId": "sg-eks"},
         }
     return {"arn": "arn:aws:iam::123456789012:role/r"} if type_ == "aws:iam/role:Role" else {}
 
 
-def construct(engine: Engine, **changes: Any) -> ConstructResult:
+ROLE = "urn:pulumi:dev::p::aws:iam/role:Role::own"
+ATTACHMENT = "urn:pulumi:dev::p::aws:iam/rolePolicyAttachment:RolePolicyAttachment::grant"
+OWN_ROLE = {"serviceRole": ResourceReference(ROLE, "own")}
+
+
+def construct(
+    engine: Engine, *, known: Mapping[str, dict[str, Any]] | None = None, **changes: Any
+) -> ConstructResult:
     given = {key: value for key, value in {**INPUTS, **changes}.items() if value is not None}
     urn = "urn:pulumi:dev::p::t:"
     request = ConstructRequest(
@@ -105,8 +113,10 @@ def construct(engine: Engine, **changes: Any) -> ConstructResult:
             "vpcId": [f"{urn}:vpc"],
             "privateSubnetIds": [f"{urn}:net0", f"{urn}:net1"],
             "encryptionConfigKeyArn": [f"{urn}:secrets"],
+            "serviceRole": [ROLE, ATTACHMENT],
         },
         providers={"aws": "urn:pulumi:dev::p::pulumi:providers:aws::aws::id"},
+        outputs_of=lambda urn: (known or {}).get(urn, {}),
     )
     return COMPOSERS["eks:index:Cluster"](request, engine)
 
@@ -171,6 +181,47 @@ def test_who_makes_the_cluster_administers_it_and_that_is_not_changed_later() ->
         "accessConfig.bootstrapClusterCreatorAdminPermissions",
         "bootstrapSelfManagedAddons",
     ]
+
+
+def test_a_role_of_the_programs_is_used_and_none_made_beside_it() -> None:
+    engine = Engine()
+    outputs = construct(engine, known={ROLE: {"arn": "arn:own"}}, **OWN_ROLE).outputs
+    assert not [key for key in engine.children if key[0].startswith(("aws:iam/", "eks:index:S"))]
+    cluster = engine.children["aws:eks/cluster:Cluster", "cluster-eksCluster"]
+    assert cluster["inputs"]["roleArn"] == "arn:own"
+    assert outputs["core"]["clusterIamRole"] == OWN_ROLE["serviceRole"]
+
+
+def test_the_cluster_waits_for_all_that_the_programs_role_waits_for() -> None:
+    engine = Engine()
+    construct(engine, known={ROLE: {"arn": "arn:own"}}, **OWN_ROLE)
+    cluster = engine.children["aws:eks/cluster:Cluster", "cluster-eksCluster"]
+    assert {"own", "grant"} <= set(cluster["dependencies"])
+
+
+@pytest.mark.parametrize("role", [OWN_ROLE["serviceRole"], UNKNOWN])
+def test_a_role_that_is_not_made_yet_leaves_its_arn_open(role: Any) -> None:
+    engine = Engine(preview=True)
+    construct(engine, serviceRole=role)
+    cluster = engine.children["aws:eks/cluster:Cluster", "cluster-eksCluster"]
+    assert cluster["inputs"]["roleArn"] is UNKNOWN
+
+
+def test_without_groups_of_its_own_a_cluster_has_the_one_that_eks_makes() -> None:
+    engine = Engine()
+    outputs = construct(engine, skipDefaultSecurityGroups=True).outputs
+    assert not [key for key in engine.children if key[0].startswith("aws:ec2/")]
+    cluster = engine.children["aws:eks/cluster:Cluster", "cluster-eksCluster"]
+    assert "securityGroupIds" not in cluster["inputs"]["vpcConfig"]
+    assert outputs["nodeSecurityGroupId"] == outputs["clusterSecurityGroupId"] == "sg-eks"
+    assert outputs["clusterIngressRuleId"] == ""
+    assert not {"clusterSecurityGroup", "nodeSecurityGroup", "eksClusterIngressRule"} & set(outputs)
+
+
+def test_the_group_that_eks_makes_is_not_known_before_the_cluster_is_there() -> None:
+    engine = Engine(preview=True)
+    outputs = construct(engine, skipDefaultSecurityGroups=True).outputs
+    assert outputs["nodeSecurityGroupId"] is UNKNOWN
 
 
 def test_a_preview_of_a_new_cluster_leaves_open_what_aws_makes_up() -> None:

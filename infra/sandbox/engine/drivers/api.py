@@ -211,7 +211,7 @@ class Api:
             max_pool_connections=32,
             s3={"addressing_style": "path"},
         )
-        return _session().create_client(
+        client = _session().create_client(
             service,
             region_name=region,
             endpoint_url=self._endpoint(service),
@@ -220,6 +220,8 @@ class Api:
             aws_session_token=keys.token,
             config=config,
         )
+        client.meta.events.register_first("request-created.s3-control", _without_account)
+        return client
 
     def _session_keys(self) -> Keys:
         if self._keys is None:
@@ -259,6 +261,11 @@ class Api:
                 f" {_without_values(error)}. Nothing was changed."
             ) from error
         return Keys(answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"])
+
+
+def _without_account(request: Any, **_: Any) -> None:
+    """Take off the account that S3 Control puts before its host: here the host is an address."""
+    request.url = re.sub(r"^(https?://)\d{12}\.", r"\1", request.url)
 
 
 def _merged(entries: Any) -> dict[str, Any]:

@@ -49,6 +49,8 @@ from infra.sandbox.engine.wire import UNKNOWN, PropertyMap, PropertyValue, conta
 
 AUTO_NAMED: Final = re.compile(r"-[0-9a-f]{7}(\.fifo)?$")
 WAIT_DEADLINE: Final = 300.0
+_INSIDE: Final = "$inside"
+"""Where what is read keeps those parts apart from what the program gives."""
 WAIT_PAUSE: Final = 0.2
 GLOBAL_REGION: Final = "us-east-1"
 
@@ -142,7 +144,8 @@ class AwsProvider:
         lasting = {*row.outputs, *row.computed, *row.unmanaged, "region", "id"}
         kept = {key: value for key, value in old_outputs.items() if key in lasting}
         changed = {key: UNKNOWN for key in row.volatile if key in kept}
-        return {**kept, **changed, **inputs, **tags}
+        inside = {key: _inside(row, key, old_outputs.get(key)) for key in row.inside}
+        return _with_inside({**kept, **changed, **inputs, **tags}, inside)
 
     def secret_outputs(self, type_: str) -> frozenset[str]:
         """Name the outputs that are always secret."""
@@ -370,6 +373,8 @@ class AwsProvider:
                 value = from_api(by_name.get(normal(row.names.get(name, name))))
             if value is not None:
                 found[name] = _in_words_of(row, name, given.get(name), value)
+            if name in row.inside:
+                found.setdefault(_INSIDE, {})[name] = _inside(row, name, value)
         if row.tags:
             found["tagsAll"] = self._live_tags(scope, live)
             own = _own_tags(found["tagsAll"], self._default_tags, given.get("tags"))
@@ -385,13 +390,15 @@ class AwsProvider:
     def _outputs(
         self, row: Row, scope: _Scope, found: PropertyMap, inputs: PropertyMap
     ) -> PropertyMap:
+        inside = found.get(_INSIDE, {})
+        found = {key: value for key, value in found.items() if key != _INSIDE}
         echoed = {key: value for key, value in inputs.items() if key not in found}
         defaults = {key: value for key, value in row.defaults.items() if key in row.local}
         region = {} if row.global_ else {"region": scope.region}
         outputs = {**defaults, **echoed, **found, **region, "id": scope.id}
         if is_empty(outputs.get("tags")) and "tags" not in inputs:
             outputs.pop("tags", None)
-        return without_empty(outputs)
+        return without_empty(_with_inside(outputs, inside))
 
     def _run(self, scope: _Scope, action: Call | Hook, **more: Any) -> Any:
         if not isinstance(action, Call):
@@ -447,6 +454,23 @@ class AwsProvider:
             or (name in _set_later(row) and _same_input(row, name, found.inputs, {}))
             for name in row.inputs & inputs.keys() - {"region"}
         )
+
+
+def _inside(row: Row, name: str, value: PropertyValue) -> PropertyMap:
+    """Take from an input's value the parts that AWS adds."""
+    if not isinstance(value, Mapping):
+        return {}
+    return {key: value[key] for key in row.inside[name] if key in value}
+
+
+def _with_inside(properties: PropertyMap, inside: Mapping[str, PropertyMap]) -> PropertyMap:
+    """Put the parts that AWS adds to inputs beside what the program gives of them."""
+    added = {
+        name: {**parts, **properties[name]}
+        for name, parts in inside.items()
+        if parts and isinstance(properties.get(name), Mapping)
+    }
+    return {**properties, **added}
 
 
 def _same_input(row: Row, name: str, live: PropertyMap, wanted: PropertyMap) -> bool:

@@ -144,6 +144,8 @@ class Row:
     """Outputs that any update may change."""
     computed: tuple[str, ...] = ()
     """Inputs that AWS chooses where the program gives none."""
+    inside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Input to the parts of it that AWS adds: in outputs, and never asked of the program."""
     unmanaged: tuple[str, ...] = ()
     """Inputs that are looked at only where the program gives them."""
     defaults: Mapping[str, Any] = field(default_factory=dict)

@@ -158,6 +158,7 @@ CLUSTER: Final = Row(
     forces=("name", "roleArn", "encryptionConfig", "kubernetesNetworkConfig"),
     local=("bootstrapSelfManagedAddons", "defaultAddonsToRemoves", "forceUpdateVersion"),
     computed=("accessConfig", "kubernetesNetworkConfig", "version", "upgradePolicy"),
+    inside={"vpcConfig": ("clusterSecurityGroupId", "vpcId")},
     defaults={
         "upgradePolicy": {"supportType": "EXTENDED"},
         "zonalShiftConfig": {"enabled": False},

@@ -2,57 +2,43 @@
 
 from __future__ import annotations
 
-import secrets
-
-from infra.sandbox.engine.drivers.values import changes
+from infra.sandbox.engine.drivers.kubernetes import objects
+from infra.sandbox.engine.drivers.kubernetes.settings import Settings
 from infra.sandbox.engine.provider import (
     CheckResult,
-    DiffKind,
     DiffResult,
     ReadResult,
     UnsupportedTypeError,
 )
-from infra.sandbox.engine.wire import UNKNOWN, PropertyMap, PropertyValue
-
-DEFAULT_NAMESPACE = "default"
-# What names an object: another of these is another object.
-IDENTITY = ("apiVersion", "kind", "metadata.name", "metadata.namespace")
+from infra.sandbox.engine.wire import PropertyMap
 
 
 class RecordedKubernetes:
     """Records Kubernetes objects, and says so. Implements `provider.Provider`."""
 
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
     def check(
-        self,
-        type_: str,  # noqa: ARG002 - the provider protocol's signature
-        name: str,
-        old_inputs: PropertyMap | None,
-        inputs: PropertyMap,
+        self, type_: str, name: str, old_inputs: PropertyMap | None, inputs: PropertyMap
     ) -> CheckResult:
         """Give an object without a name the logical one with 8 hex digits, as Pulumi does."""
-        metadata = dict(inputs.get("metadata") or {})
-        if not metadata.get("name"):
-            kept = ((old_inputs or {}).get("metadata") or {}).get("name")
-            metadata["name"] = kept or f"{name}-{secrets.token_hex(4)}"
-        return CheckResult({**inputs, "metadata": metadata})
+        return objects.checked(type_, name, old_inputs, inputs, self._settings.namespace)
 
     def diff(
         self,
-        type_: str,  # noqa: ARG002 - the provider protocol's signature
-        id_: str,  # noqa: ARG002
+        type_: str,
+        id_: str,  # noqa: ARG002 - the provider protocol's signature
         old_inputs: PropertyMap,
         old_outputs: PropertyMap,  # noqa: ARG002
         inputs: PropertyMap,
     ) -> DiffResult:
         """Compare property by property; lists are in order."""
-        detailed: dict[str, DiffKind] = {}
-        for path, change in changes(old_inputs, inputs, "", ordered=True):
-            detailed[path] = f"{change}-replace" if path in IDENTITY else change  # type: ignore[assignment]  # the six kinds are these
-        return DiffResult(detailed)
+        return objects.difference(type_, old_inputs, inputs, self._settings.mutable)
 
     def create(self, type_: str, name: str, inputs: PropertyMap) -> tuple[str, PropertyMap]:  # noqa: ARG002
         """Record it."""
-        return object_id(inputs), dict(inputs)
+        return objects.object_id(objects.kind_of(type_), inputs), dict(inputs)
 
     def preview_outputs(
         self,
@@ -101,17 +87,8 @@ class RecordedKubernetes:
 
     def secret_outputs(self, type_: str) -> frozenset[str]:
         """Name what is always secret: a Secret's content."""
-        kind = type_.rpartition(":")[2]
-        return frozenset({"data", "stringData"}) if kind == "Secret" else frozenset()
+        return objects.secret_outputs(type_)
 
     def is_recorded(self, type_: str) -> bool:  # noqa: ARG002
         """All objects are."""
         return True
-
-
-def object_id(inputs: PropertyMap) -> str:
-    """Give an object's id: ``namespace/name``, as Pulumi's provider writes it."""
-    metadata = inputs.get("metadata") or {}
-    namespace: PropertyValue = metadata.get("namespace") or DEFAULT_NAMESPACE
-    name: PropertyValue = metadata.get("name") or ""
-    return f"{namespace}/{name}" if UNKNOWN not in (namespace, name) else ""
