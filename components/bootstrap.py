@@ -2,21 +2,23 @@
 
 State and backup buckets with their copies in the secondary region and their access log, the
 operators' lock table, the keys of state, databases, backups and images, the image repositories,
-and the role that every deployment assumes.
+the role that every deployment assumes, and what no deployment may write: the boundaries and the
+policies of groups of people and machines.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pulumi import ComponentResource, Output, ProviderResource, ResourceOptions
+from pulumi import ComponentResource, Input, Output, ProviderResource, ResourceOptions
 from pulumi_aws.dynamodb.table import Table
 from pulumi_aws.ecr.lifecycle_policy import LifecyclePolicy
 from pulumi_aws.ecr.repository import Repository
 from pulumi_aws.iam.policy import Policy
 from pulumi_aws.iam.role import Role
-from pulumi_aws.iam.role_policy import RolePolicy
+from pulumi_aws.iam.role_policy_attachment import RolePolicyAttachment
 
+from components.balancer_logs import balancer_log_delivery
 from components.bucket_replica import BucketReplica, BucketReplicaArgs
 from components.deploy_policies import (
     DEPLOY_AREAS,
@@ -27,6 +29,7 @@ from components.deploy_policies import (
 )
 from components.encryption_key import EncryptionKey, EncryptionKeyArgs
 from components.iam_policies import Statement
+from components.people_policies import people_boundary
 from components.private_bucket import PrivateBucket, PrivateBucketArgs
 
 LOCK_KEY = "LockID"
@@ -63,6 +66,8 @@ class BootstrapArgs:
     """Application -> repository name."""
     deployers: Sequence[str]
     """Principals that may assume the deploy role."""
+    group_policies: Mapping[str, str]
+    """Group of people or machines -> the policy of its members, as JSON text."""
     key_deletion_window_days: int
     protect: bool
     """Refuse to delete or replace what holds data; False only for a teardown."""
@@ -88,6 +93,10 @@ class Bootstrap(ComponentResource):
     """Role that every run of the environment assumes."""
     boundary_arn: Output[str]
     """Permissions boundary that every role of the environment carries."""
+    people_boundary_arn: Output[str]
+    """Permissions boundary that every IAM user of the environment carries."""
+    group_policy_arns: Mapping[str, Output[str]]
+    """Group of people or machines -> the policy that its group is given."""
 
     def __init__(self, name: str, args: BootstrapArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("mono-repo:index:Bootstrap", name, {}, opts)
@@ -108,14 +117,27 @@ class Bootstrap(ComponentResource):
         logs, state, backups = self._buckets()
         self._replicas(state, backups)
         table = self._lock_table()
-        self.boundary_arn = Policy(
-            f"{name}-boundary",
-            name=args.scope.boundary_name,
-            description="The most that a role of the environment may do",
-            policy=workload_boundary(args.scope),
-            tags=args.tags,
-            opts=self._child,
-        ).arn
+        self.boundary_arn = self._policy(
+            "boundary",
+            args.scope.boundary_name,
+            "The most that a role of the environment may do",
+            workload_boundary(args.scope),
+        )
+        self.people_boundary_arn = self._policy(
+            "people-boundary",
+            args.scope.people_boundary_name,
+            "The most that an IAM user of the environment may do",
+            people_boundary(args.scope),
+        )
+        self.group_policy_arns = {
+            group: self._policy(
+                f"group-{group}",
+                f"{args.scope.group_policy_prefix}{group}",
+                f"What the members of {group} may do",
+                document,
+            )
+            for group, document in args.group_policies.items()
+        }
         self.deploy_role_arn = self._deploy_role(state, backups, table)
         self.repository_urls = {
             application: self._repository(application, repository)
@@ -135,6 +157,8 @@ class Bootstrap(ComponentResource):
                 "repository_urls": self.repository_urls,
                 "deploy_role_arn": self.deploy_role_arn,
                 "boundary_arn": self.boundary_arn,
+                "people_boundary_arn": self.people_boundary_arn,
+                "group_policy_arns": self.group_policy_arns,
             }
         )
 
@@ -264,14 +288,30 @@ class Bootstrap(ComponentResource):
             )
         )
         for area in DEPLOY_AREAS:
-            RolePolicy(
+            RolePolicyAttachment(
                 f"{self._name}-deploy-{area}",
-                name=area,
                 role=role.name,
-                policy=policies[area],
+                policy_arn=self._policy(
+                    f"deploy-{area}",
+                    scope.deploy_policy_name(area),
+                    f"What a deployment of {scope.prefix} may do: {area}",
+                    policies[area],
+                ),
                 opts=self._child,
             )
         return role.arn
+
+    def _policy(
+        self, purpose: str, policy_name: str, description: str, document: Input[str]
+    ) -> Output[str]:
+        return Policy(
+            f"{self._name}-{purpose}",
+            name=policy_name,
+            description=description,
+            policy=document,
+            tags=self._args.tags,
+            opts=self._child,
+        ).arn
 
     def _repository(self, application: str, repository_name: str) -> Output[str]:
         """Make an image repository that keeps what may still run."""
@@ -297,7 +337,7 @@ class Bootstrap(ComponentResource):
 
 
 def log_deliveries(scope: DeployScope) -> list[Statement]:
-    """Return what may write into the log bucket: S3's access logs and VPC flow logs, of ours."""
+    """Return what may write into the log bucket: S3, VPC flow logs and load balancers, of ours."""
     own_account = {"StringEquals": {"aws:SourceAccount": scope.account_id}}
     return [
         Statement(
@@ -323,6 +363,7 @@ def log_deliveries(scope: DeployScope) -> list[Statement]:
             principals={"Service": ["delivery.logs.amazonaws.com"]},
             conditions=own_account,
         ),
+        balancer_log_delivery(scope.account_id),
     ]
 
 

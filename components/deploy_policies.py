@@ -1,8 +1,9 @@
-"""What a deployment may do, and the most that anything it makes may ever do. Pure.
+"""What a deployment may do, and the most that its roles may ever do. Pure.
 
 The deploy role manages one environment and nothing else: by name where AWS can scope by name, by
-region where it cannot. It cannot make a role that lacks the boundary, widen the boundary, or
-change itself, so it cannot grant anybody more than the boundary allows.
+tag or region where it cannot. It can make no role and no user without a boundary, write no managed
+policy, and change neither itself nor a boundary. IAM can hold nobody out of a group, so a group
+gets no policy but those that were made with the foundation.
 """
 
 from collections.abc import Sequence
@@ -10,28 +11,54 @@ from dataclasses import dataclass
 
 from components.iam_policies import Conditions, Statement, account_root, policy_document
 
-ROLE_POLICIES_LIMIT = 10_240
-"""Characters that AWS allows to all inline policies of a role together."""
 MANAGED_POLICY_LIMIT = 6_144
 """Characters that AWS allows to a managed policy."""
+ROLE_ATTACHMENTS_LIMIT = 10
+"""Managed policies that AWS attaches to a role, unless a quota is raised."""
 
-DEPLOY_AREAS = ("network", "compute", "data", "identity", "observability", "state")
-"""Names of the deploy role's inline policies."""
+DEPLOY_AREAS = (
+    "network", "compute", "data", "keys", "identity", "people", "observability", "state",
+)  # fmt: skip
+"""What the deploy role's policies are about, one managed policy each."""
 LINKED_SERVICES = (
     "autoscaling.amazonaws.com",
     "eks-nodegroup.amazonaws.com",
     "eks.amazonaws.com",
     "elasticloadbalancing.amazonaws.com",
     "rds.amazonaws.com",
+    "spot.amazonaws.com",
 )
 """AWS services whose own roles a deployment may bring about."""
 PASSED_TO = (
     "ec2.amazonaws.com",
     "eks.amazonaws.com",
     "monitoring.rds.amazonaws.com",
+    "pods.eks.amazonaws.com",
     "vpc-flow-logs.amazonaws.com",
 )
 """AWS services that a role of the environment may be handed to."""
+ENVIRONMENT_TAG = "aws:ResourceTag/environment"
+PUSH_IMAGES = (
+    "ecr:BatchCheckLayerAvailability",
+    "ecr:BatchGetImage",
+    "ecr:CompleteLayerUpload",
+    "ecr:DescribeImageScanFindings",
+    "ecr:DescribeImages",
+    "ecr:DescribeRepositories",
+    "ecr:GetDownloadUrlForLayer",
+    "ecr:InitiateLayerUpload",
+    "ecr:ListImages",
+    "ecr:PutImage",
+    "ecr:UploadLayerPart",
+)
+"""Pull, look and push; images go by the repositories' own rules."""
+RUN_NODES = (
+    "autoscaling:ResumeProcesses",
+    "autoscaling:SetDesiredCapacity",
+    "autoscaling:SuspendProcesses",
+    "autoscaling:TerminateInstanceInAutoScalingGroup",
+)
+"""Hold, scale and let go of nodes that EKS scales."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +72,16 @@ class DeployScope:
     """Home region, and the region for copies."""
     deploy_role_name: str
     boundary_name: str
+    """Policy that caps every role of the environment."""
+    people_boundary_name: str
+    """Policy that caps every IAM user of the environment."""
+    group_policy_prefix: str
+    """What the names of the policies begin with that groups may have."""
+    people_path: str
+    services_path: str
+    """IAM paths of people and of machines, with slashes at both ends."""
+    audit_log_group: str
+    """Log group of the account's audit trail."""
     foundation_key_aliases: Sequence[str]
     """Keys that a deployment uses and must never disable, delete or re-key."""
 
@@ -60,8 +97,28 @@ class DeployScope:
 
     @property
     def boundary_arn(self) -> str:
-        """ARN of the permissions boundary."""
+        """ARN of the roles' permissions boundary."""
         return f"arn:aws:iam::{self.account_id}:policy/{self.boundary_name}"
+
+    @property
+    def people_boundary_arn(self) -> str:
+        """ARN of the users' permissions boundary."""
+        return f"arn:aws:iam::{self.account_id}:policy/{self.people_boundary_name}"
+
+    @property
+    def log_groups(self) -> tuple[str, ...]:
+        """Patterns of the names of the environment's log groups."""
+        return (
+            f"/aws/containerinsights/{self.prefix}/*",
+            f"/aws/eks/{self.prefix}/*",
+            f"/aws/rds/instance/{self.prefix}*",
+            f"/aws/ssm/parameter-store/{self.environment}/*",
+            f"/aws/vpc/{self.prefix}*",
+        )
+
+    def deploy_policy_name(self, area: str) -> str:
+        """Return the name of the deploy role's policy for one of `DEPLOY_AREAS`."""
+        return f"{self.deploy_role_name}-{area}"
 
     def iam(self, *resources: str) -> list[str]:
         """Return ARNs of IAM resources of the account."""
@@ -79,6 +136,27 @@ class DeployScope:
     def in_regions(self) -> Conditions:
         """Condition for calls that AWS cannot scope to a resource."""
         return {"StringEquals": {"aws:RequestedRegion": self.regions}}
+
+    @property
+    def tagged(self) -> Conditions:
+        """Condition for what is known as the environment's by its tag alone."""
+        return {"StringEquals": {ENVIRONMENT_TAG: self.environment}}
+
+    @property
+    def tagged_as_others(self) -> Conditions:
+        """Condition for what carries the tag of another environment."""
+        return {
+            "Null": {ENVIRONMENT_TAG: "false"},
+            "StringNotEquals": {ENVIRONMENT_TAG: self.environment},
+        }
+
+    @property
+    def node_scaling_groups(self) -> tuple[list[str], Conditions]:
+        """Resources and condition for the Auto Scaling groups that EKS makes for the nodes."""
+        return (
+            self.regional("autoscaling", "autoScalingGroup:*:autoScalingGroupName/eks-*"),
+            {"StringEquals": {"aws:ResourceTag/eks:cluster-name": self.prefix}},
+        )
 
 
 def deploy_trust(scope: DeployScope, principals: Sequence[str]) -> str:
@@ -108,12 +186,14 @@ def deploy_trust(scope: DeployScope, principals: Sequence[str]) -> str:
 def deploy_policies(
     scope: DeployScope, *, state_bucket_arn: str, backup_bucket_arn: str, lock_table_arn: str
 ) -> dict[str, str]:
-    """Return the deploy role's inline policies: every one of `DEPLOY_AREAS` -> JSON text."""
+    """Return the deploy role's policies: every one of `DEPLOY_AREAS` -> JSON text."""
     statements = {
         "network": _network(scope),
         "compute": _compute(scope),
         "data": _data(scope),
+        "keys": _keys(scope),
         "identity": _identity(scope),
+        "people": _people(scope),
         "observability": _observability(scope),
         "state": _state(state_bucket_arn, backup_bucket_arn, lock_table_arn),
     }
@@ -132,11 +212,20 @@ def _network(scope: DeployScope) -> list[Statement]:
             actions=["ec2:Describe*", "ec2:RunInstances", *(f"ec2:*{kind}*" for kind in kinds)],
             resources=["*"],
             conditions=scope.in_regions,
-        )
+        ),
+        Statement(
+            # Neither by name nor by region are two environments of one account told apart here.
+            sid="LeaveOthers",
+            effect="Deny",
+            actions=["autoscaling:*", "cloudwatch:*", "ec2:*", "elasticloadbalancing:*"],
+            resources=["*"],
+            conditions=scope.tagged_as_others,
+        ),
     ]
 
 
 def _compute(scope: DeployScope) -> list[Statement]:
+    node_groups, of_cluster = scope.node_scaling_groups
     return [
         Statement(
             sid="Cluster",
@@ -148,14 +237,50 @@ def _compute(scope: DeployScope) -> list[Statement]:
             ),
         ),
         Statement(
+            sid="Nodes",
+            actions=[
+                *RUN_NODES,
+                "autoscaling:CreateOrUpdateTags",
+                "autoscaling:DeleteTags",
+                "autoscaling:UpdateAutoScalingGroup",
+            ],
+            resources=node_groups,
+            conditions=of_cluster,
+        ),
+        Statement(
+            # Also what a volume claim of the cluster leaves behind.
+            sid="Instances",
+            actions=[
+                "ec2:DeleteSnapshot",
+                "ec2:DeleteVolume",
+                "ec2:RebootInstances",
+                "ec2:StartInstances",
+                "ec2:StopInstances",
+                "ec2:TerminateInstances",
+            ],
+            resources=scope.regional("ec2", "instance/*", "volume/*")
+            + [f"arn:aws:ec2:{region}::snapshot/*" for region in scope.regions],
+            conditions=scope.tagged,
+        ),
+        Statement(
+            sid="Images",
+            actions=PUSH_IMAGES,
+            resources=scope.regional("ecr", f"repository/{scope.prefix}-*"),
+        ),
+        Statement(
             sid="LoadBalancersAndDns",
             actions=[
                 "acm:DescribeCertificate",
                 "acm:ListCertificates",
                 "autoscaling:AttachLoadBalancerTargetGroups",
+                "autoscaling:AttachTrafficSources",
                 "autoscaling:Describe*",
                 "autoscaling:DetachLoadBalancerTargetGroups",
+                "autoscaling:DetachTrafficSources",
+                "ecr:GetAuthorizationToken",
                 "eks:Describe*Versions",
+                "eks:DescribeAddonConfiguration",
+                "eks:ListAccessPolicies",
                 "eks:ListClusters",
                 "elasticloadbalancing:*",
                 "wafv2:*WebACL*",
@@ -172,8 +297,10 @@ def _compute(scope: DeployScope) -> list[Statement]:
                 "route53:ChangeTagsForResource",
                 "route53:CreateHostedZone",
                 "route53:DeleteHostedZone",
+                "route53:DisassociateVPCFromHostedZone",
                 "route53:Get*",
                 "route53:List*",
+                "route53:UpdateHostedZoneComment",
             ],
             resources=["*"],
         ),
@@ -181,15 +308,7 @@ def _compute(scope: DeployScope) -> list[Statement]:
 
 
 def _data(scope: DeployScope) -> list[Statement]:
-    """Databases, parameters, secrets and the keys that are tagged as the environment's.
-
-    A key is made and tagged in one call, which AWS cannot scope to a key. So a key of the account
-    that carries no `environment` tag, and whose policy leaves it to IAM, could be tagged as the
-    environment's and then used: every key has to carry the tag.
-    """
     env, prefix = scope.environment, scope.prefix
-    key_tag = "aws:ResourceTag/environment"
-    tagged = {"StringEquals": {key_tag: env}}
     return [
         Statement(
             sid="Databases",
@@ -208,8 +327,50 @@ def _data(scope: DeployScope) -> list[Statement]:
         Statement(
             sid="Secrets",
             actions=["secretsmanager:*"],
-            resources=scope.regional("secretsmanager", f"secret:{prefix}-*", "secret:rds!*"),
+            resources=scope.regional("secretsmanager", f"secret:{prefix}-*"),
         ),
+        Statement(
+            # Whoever issues a key has it once; after that it is its owner's.
+            sid="NeverReadAccessKeys",
+            effect="Deny",
+            actions=["secretsmanager:BatchGetSecretValue", "secretsmanager:GetSecretValue"],
+            resources=scope.regional("secretsmanager", f"secret:{prefix}-access-keys-*"),
+        ),
+        Statement(
+            # RDS makes a database's password with the permissions of who asks for it.
+            sid="CreateManagedPasswords",
+            actions=["secretsmanager:CreateSecret", "secretsmanager:TagResource"],
+            resources=scope.regional("secretsmanager", "secret:rds!*"),
+        ),
+        Statement(
+            # The tag is RDS's own: nobody else can set one that begins with `aws:`.
+            sid="ManagedPasswords",
+            actions=[
+                "secretsmanager:DescribeSecret",
+                "secretsmanager:GetSecretValue",
+                "secretsmanager:RotateSecret",
+            ],
+            resources=scope.regional("secretsmanager", "secret:rds!*"),
+            conditions={
+                "StringLike": {
+                    "aws:ResourceTag/aws:rds:primaryDBInstanceArn": scope.regional(
+                        "rds", f"db:{prefix}*"
+                    )
+                }
+            },
+        ),
+    ]
+
+
+def _keys(scope: DeployScope) -> list[Statement]:
+    """Return what may be done with the keys that are tagged as the environment's.
+
+    A key is made and tagged in one call, which AWS cannot scope to a key. So a key of the account
+    that carries no `environment` tag, and whose policy leaves it to IAM, could be tagged as the
+    environment's and then used: every key has to carry the tag.
+    """
+    env = scope.environment
+    return [
         Statement(
             sid="CreateKeys",
             actions=["kms:CreateKey", "kms:TagResource"],
@@ -221,13 +382,13 @@ def _data(scope: DeployScope) -> list[Statement]:
             effect="Deny",
             actions=["kms:TagResource", "kms:UntagResource"],
             resources=["*"],
-            conditions={"Null": {key_tag: "false"}, "StringNotEquals": {key_tag: env}},
+            conditions=scope.tagged_as_others,
         ),
         Statement(
             sid="OwnKeys",
             actions=["kms:*"],
             resources=scope.regional("kms", "key/*"),
-            conditions=tagged,
+            conditions=scope.tagged,
         ),
         Statement(
             sid="KeyAliases",
@@ -261,7 +422,11 @@ def _identity(scope: DeployScope) -> list[Statement]:
     roles = scope.iam(f"role/{scope.prefix}-*", f"role/{scope.project}-*-{scope.environment}")
     bounded = {"StringEquals": {"iam:PermissionsBoundary": scope.boundary_arn}}
     return [
-        Statement(sid="See", actions=["iam:Get*", "iam:List*"], resources=["*"]),
+        Statement(
+            sid="See",
+            actions=["iam:GenerateCredentialReport", "iam:Get*", "iam:List*", "tag:GetResources"],
+            resources=["*"],
+        ),
         Statement(
             # Nothing gets permissions that the boundary does not cap.
             sid="BoundedRoles",
@@ -313,41 +478,23 @@ def _identity(scope: DeployScope) -> list[Statement]:
             ),
         ),
         Statement(
-            sid="BoundedUsers",
-            actions=["iam:AttachUserPolicy", "iam:CreateUser", "iam:PutUserPolicy"],
-            resources=scope.iam(f"user/{scope.prefix}-*"),
-            conditions=bounded,
-        ),
-        Statement(
-            sid="UsersAndGroups",
-            actions=[
-                "iam:*AccessKey*",
-                "iam:*Group",
-                "iam:*GroupPolicy",
-                "iam:DeleteUser",
-                "iam:DeleteUserPolicy",
-                "iam:DetachUserPolicy",
-                "iam:TagUser",
-                "iam:UntagUser",
-            ],
-            resources=scope.iam(f"user/{scope.prefix}-*", f"group/{scope.prefix}-*"),
-        ),
-        Statement(
             sid="ServiceLinkedRoles",
             actions=["iam:CreateServiceLinkedRole"],
             resources=scope.iam("role/aws-service-role/*"),
             conditions={"StringEquals": {"iam:AWSServiceName": LINKED_SERVICES}},
         ),
         Statement(
-            # Nor the roles that copy state and backups.
+            # Nor a policy of the foundation, its own and the boundaries among them, nor the
+            # roles that copy state and backups.
             sid="NeverItself",
             effect="Deny",
-            actions=["iam:Attach*", "iam:Create*", "iam:Delete*", "iam:Put*", "iam:Set*",
-                     "iam:Update*"],
+            actions=[
+                "iam:Attach*", "iam:Create*", "iam:Delete*", "iam:Detach*", "iam:PassRole",
+                "iam:Put*", "iam:Set*", "iam:Tag*", "iam:Untag*", "iam:Update*",
+            ],
             resources=[
                 scope.deploy_role_arn,
-                scope.boundary_arn,
-                *scope.iam(f"role/{scope.prefix}-*-replica-*"),
+                *scope.iam(f"policy/{scope.prefix}-*", f"role/{scope.prefix}-*-replica-*"),
             ],
         ),
         Statement(
@@ -359,18 +506,71 @@ def _identity(scope: DeployScope) -> list[Statement]:
     ]  # fmt: skip
 
 
+def _people(scope: DeployScope) -> list[Statement]:
+    """Return what may be done with users and groups; no policy of theirs is written here."""
+    users = scope.iam(f"user{scope.people_path}*", f"user{scope.services_path}*")
+    groups = scope.iam(f"group/{scope.prefix}-*")
+    return [
+        Statement(
+            sid="BoundedUsers",
+            actions=["iam:CreateUser", "iam:PutUserPermissionsBoundary"],
+            resources=users,
+            conditions={"StringEquals": {"iam:PermissionsBoundary": scope.people_boundary_arn}},
+        ),
+        Statement(
+            sid="Users",
+            actions=[
+                "iam:*AccessKey",
+                "iam:*LoginProfile",
+                "iam:DeactivateMFADevice",
+                "iam:DeleteSSHPublicKey",
+                "iam:DeleteServiceSpecificCredential",
+                "iam:DeleteSigningCertificate",
+                "iam:DeleteUser",
+                "iam:DeleteUserPolicy",
+                "iam:DetachUserPolicy",
+                "iam:TagUser",
+                "iam:UntagUser",
+                "iam:UpdateUser",
+            ],
+            resources=users,
+        ),
+        Statement(
+            # A person's device is named as they are.
+            sid="Devices",
+            actions=["iam:DeleteVirtualMFADevice"],
+            resources=scope.iam(f"mfa/{scope.prefix}-*"),
+        ),
+        Statement(
+            sid="Groups",
+            actions=[
+                "iam:AddUserToGroup",
+                "iam:CreateGroup",
+                "iam:DeleteGroup",
+                "iam:DeleteGroupPolicy",
+                "iam:RemoveUserFromGroup",
+            ],
+            resources=groups,
+        ),
+        Statement(
+            # Anybody of the account can be put into a group: IAM looks at the group alone.
+            sid="GroupsGetKnownPolicies",
+            actions=["iam:AttachGroupPolicy"],
+            resources=groups,
+            conditions={
+                "ArnLike": {"iam:PolicyARN": scope.iam(f"policy/{scope.group_policy_prefix}*")}
+            },
+        ),
+        Statement(sid="GroupsLosePolicies", actions=["iam:DetachGroupPolicy"], resources=groups),
+    ]
+
+
 def _observability(scope: DeployScope) -> list[Statement]:
-    groups = (
-        f"/aws/ssm/parameter-store/{scope.environment}/*",
-        f"/aws/vpc/{scope.prefix}*",
-        f"/aws/eks/{scope.prefix}/*",
-        f"/aws/rds/instance/{scope.prefix}*",
-    )
     return [
         Statement(
             sid="LogGroups",
             actions=["logs:*"],
-            resources=scope.regional("logs", *(f"log-group:{group}" for group in groups)),
+            resources=scope.regional("logs", *(f"log-group:{name}" for name in scope.log_groups)),
         ),
         Statement(
             sid="LogDeliveryAndSubscriptions",
@@ -395,12 +595,12 @@ def _observability(scope: DeployScope) -> list[Statement]:
         ),
         Statement(
             sid="Dashboards",
-            actions=[
-                "cloudwatch:*Dashboard*",
-                "cloudwatch:Describe*",
-                "cloudwatch:Get*",
-                "cloudwatch:List*",
-            ],
+            actions=["cloudwatch:DeleteDashboards", "cloudwatch:PutDashboard"],
+            resources=[f"arn:aws:cloudwatch::{scope.account_id}:dashboard/{scope.prefix}*"],
+        ),
+        Statement(
+            sid="FindMetrics",
+            actions=["cloudwatch:Describe*", "cloudwatch:Get*", "cloudwatch:List*"],
             resources=["*"],
         ),
         Statement(
@@ -469,10 +669,10 @@ def workload_boundary(scope: DeployScope) -> str:
                 sid="OwnKeys",
                 actions=[
                     "kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt",
-                    "kms:GenerateDataKey*", "kms:ReEncrypt*",
+                    "kms:GenerateDataKey*", "kms:ListGrants", "kms:ReEncrypt*", "kms:RevokeGrant",
                 ],
                 resources=scope.regional("kms", "key/*"),
-                conditions={"StringEquals": {"aws:ResourceTag/environment": env}},
+                conditions=scope.tagged,
             ),
             Statement(
                 sid="ClusterAndNodes",

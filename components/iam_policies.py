@@ -26,6 +26,10 @@ class Statement:
     effect: Literal["Allow", "Deny"] = "Allow"
     everyone: bool = False
     """Principal `*`. Only a Deny may say so: it then holds for every caller."""
+    all_but: bool = False
+    """`actions` are those left out. Only a Deny may say so: it then holds for all others."""
+    elsewhere: bool = False
+    """`resources` are those left out. Only a Deny may say so: it then holds for all others."""
 
 
 def policy_document(statements: Sequence[Statement]) -> str:
@@ -48,6 +52,10 @@ def _render(statement: Statement) -> dict[str, Any]:
         statement.everyone or any("*" in names for names in statement.principals.values())
     ):
         raise ValueError(f"statement {statement.sid} would allow everyone: name its principals")
+    if statement.effect == "Allow" and statement.all_but:
+        raise ValueError(f"statement {statement.sid} would allow all others: name its actions")
+    if statement.effect == "Allow" and statement.elsewhere:
+        raise ValueError(f"statement {statement.sid} would allow all others: name its resources")
     rendered: dict[str, Any] = {"Sid": statement.sid} if statement.sid else {}
     rendered["Effect"] = statement.effect
     if statement.everyone:
@@ -56,9 +64,10 @@ def _render(statement: Statement) -> dict[str, Any]:
         rendered["Principal"] = {
             kind: _ordered(names) for kind, names in sorted(statement.principals.items())
         }
-    rendered["Action"] = _ordered(statement.actions)
+    rendered["NotAction" if statement.all_but else "Action"] = _ordered(statement.actions)
     if statement.resources:
-        rendered["Resource"] = _ordered(statement.resources)
+        resource = "NotResource" if statement.elsewhere else "Resource"
+        rendered[resource] = _ordered(statement.resources)
     if statement.conditions:
         rendered["Condition"] = {
             operator: {

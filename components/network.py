@@ -56,6 +56,8 @@ class NetworkArgs:
     interface_endpoints: Sequence[str]
     """Services reached inside the VPC, as the last part of their name: `ecr.api`, `sts`."""
     database_ports: Sequence[int]
+    client_cidrs: Sequence[str]
+    """Who reaches load balancers in the private subnets from outside the VPC."""
     cluster_name: str
     """Whose load balancers find the subnets by tag."""
     flow_log_group_name: str
@@ -81,6 +83,8 @@ class Network(ComponentResource):
     """Tier -> zone name -> subnet."""
     nat_public_ips: Sequence[Output[str]]
     """Addresses that the internet sees; empty for a regional gateway, where AWS assigns them."""
+    nat_gateway_ids: Mapping[str, Output[str]]
+    """The zone that a NAT gateway stands in, or `regional` -> the gateway."""
     endpoint_security_group_id: Output[str]
     """Group of the interface endpoints."""
 
@@ -109,6 +113,7 @@ class Network(ComponentResource):
             name, vpc_id=self._vpc.id, tags=self._tags(name), opts=self._child
         )
         self.nat_public_ips = []
+        self.nat_gateway_ids = {}
         private_tables = self._routes(gateway)
         self._gateway_endpoints(private_tables)
         self.endpoint_security_group_id = self._interface_endpoints()
@@ -126,6 +131,7 @@ class Network(ComponentResource):
                 "cidr": self.cidr,
                 "subnet_ids": {tier.value: zones for tier, zones in self.subnet_ids.items()},
                 "nat_public_ips": self.nat_public_ips,
+                "nat_gateway_ids": self.nat_gateway_ids,
                 "endpoint_security_group_id": self.endpoint_security_group_id,
             }
         )
@@ -173,6 +179,7 @@ class Network(ComponentResource):
                 vpc_cidr=self._args.cidr,
                 private_cidrs=private_cidrs,
                 database_ports=self._args.database_ports,
+                client_cidrs=self._args.client_cidrs,
             )
             NetworkAcl(
                 f"{self._name}-{tier}",
@@ -238,6 +245,7 @@ class Network(ComponentResource):
                 tags=self._tags(f"{self._name}-regional"),
                 opts=after,
             )
+            self.nat_gateway_ids = {"regional": regional.id}
             return dict.fromkeys(zones, regional)
         if self._args.nat == "single":
             return dict.fromkeys(zones, self._zonal_gateway(zones[0], after))
@@ -247,13 +255,15 @@ class Network(ComponentResource):
         gateway_name = f"{self._name}-nat-{zone}"
         address = Eip(gateway_name, domain="vpc", tags=self._tags(gateway_name), opts=self._child)
         self.nat_public_ips = [*self.nat_public_ips, address.public_ip]
-        return NatGateway(
+        gateway = NatGateway(
             gateway_name,
             allocation_id=address.allocation_id,
             subnet_id=self._subnets[Tier.PUBLIC][zone].id,
             tags=self._tags(gateway_name),
             opts=after,
         )
+        self.nat_gateway_ids = {**self.nat_gateway_ids, zone: gateway.id}
+        return gateway
 
     def _gateway_endpoints(self, tables: Sequence[RouteTable]) -> None:
         for service in GATEWAY_ENDPOINTS:

@@ -15,6 +15,7 @@ ANYWHERE = "0.0.0.0/0"
 RETURN_PORTS = ((1024, 3388), (3390, 65535))
 _HTTPS = (443, 443)
 _HTTP = (80, 80)
+_WEB = (_HTTP, _HTTPS)
 _DNS = (53, 53)
 _FRAGMENTATION_NEEDED = (3, 4)
 """ICMP type and code by which a router says that a packet is too large for the way ahead."""
@@ -47,12 +48,18 @@ def numbered(rules: Sequence[AclRule]) -> list[tuple[int, AclRule]]:
 
 
 def acl_rules(
-    tier: Tier, *, vpc_cidr: str, private_cidrs: Sequence[str], database_ports: Sequence[int]
+    tier: Tier,
+    *,
+    vpc_cidr: str,
+    private_cidrs: Sequence[str],
+    database_ports: Sequence[int],
+    client_cidrs: Sequence[str] = (),
 ) -> AclRules:
     """Return what the ACL of a tier admits.
 
     public    nodes on their way out through NAT, HTTPS only, and the answers
-    private   the VPC's own traffic, HTTPS to anywhere, and the answers
+    private   the VPC's own traffic, HTTPS to anywhere, the load balancer's clients from outside
+              (`client_cidrs`), and the answers
     database  the database ports from the private subnets, and the answers; no internet
 
     A router's word that a packet is too large comes in from anywhere, through NAT to the nodes:
@@ -81,8 +88,14 @@ def acl_rules(
                 *inside,
                 *_returns("tcp", ANYWHERE),
                 too_large,
+                *(AclRule("tcp", cidr, ports) for cidr in client_cidrs for ports in _WEB),
             ],
-            egress=[AclRule("tcp", ANYWHERE, _HTTPS), *inside, *_returns("tcp", vpc_cidr)],
+            egress=[
+                AclRule("tcp", ANYWHERE, _HTTPS),
+                *inside,
+                *_returns("tcp", vpc_cidr),
+                *(rule for cidr in client_cidrs for rule in _returns("tcp", cidr)),
+            ],
         )
     return AclRules(
         ingress=[

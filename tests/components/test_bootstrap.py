@@ -7,11 +7,13 @@ from pulumi import ResourceOptions
 
 from components.bootstrap import Bootstrap, BootstrapArgs, image_retention
 from components.deploy_policies import DEPLOY_AREAS, DeployScope
+from components.iam_policies import Statement, policy_document
 from tests.graph import Graph, Node, provided, record
 
 REPOSITORIES = {"api-service": "mono-repo-dev-api-service", "web-app": "mono-repo-dev-web-app"}
 STATE, BACKUPS = "mono-repo-dev-pulumi-state", "mono-repo-dev-backups"
 LOGS = "mono-repo-dev-logs"
+GROUP_POLICY = policy_document([Statement(actions=["ec2:DescribeVpcs"], resources=["*"])])
 
 
 def program() -> None:
@@ -25,6 +27,11 @@ def program() -> None:
                 regions=("us-east-1", "us-west-2"),
                 deploy_role_name="mono-repo-dev-deploy",
                 boundary_name="mono-repo-dev-boundary",
+                people_boundary_name="mono-repo-dev-people-boundary",
+                group_policy_prefix="mono-repo-dev-group-",
+                people_path="/mono-repo/dev/people/",
+                services_path="/mono-repo/dev/services/",
+                audit_log_group="CloudTrail/MonoRepoAuditLogs",
                 foundation_key_aliases=["alias/mono-repo-dev-databases"],
             ),
             state_bucket_prefix=STATE,
@@ -39,6 +46,7 @@ def program() -> None:
             secondary_provider=provided("aws-secondary", "us-west-2"),
             repositories=REPOSITORIES,
             deployers=["arn:aws:iam::111122223333:root"],
+            group_policies={"sre": GROUP_POLICY},
             key_deletion_window_days=30,
             protect=True,
             tags={"environment": "dev"},
@@ -72,9 +80,9 @@ def test_a_bootstrap_is_made_of_exactly_this(graph: Graph) -> None:
         "PrivateBucket": 3,
         "BucketReplica": 2,
         "Table": 1,
-        "Policy": 1,
+        "Policy": len(DEPLOY_AREAS) + len(["boundary", "people-boundary", "group-sre"]),
         "Role": 1,
-        "RolePolicy": len(DEPLOY_AREAS),
+        "RolePolicyAttachment": len(DEPLOY_AREAS),
         "Repository": len(REPOSITORIES),
         "LifecyclePolicy": len(REPOSITORIES),
     }
@@ -147,6 +155,17 @@ def test_requests_to_state_and_backups_are_logged_into_a_bucket_that_s3_can_writ
     assert writer["Condition"]["StringEquals"] == {"aws:SourceAccount": "111122223333"}
 
 
+def test_load_balancers_of_the_account_can_write_their_logs_and_nothing_else(graph: Graph) -> None:
+    policy = json.loads(part(graph, "BucketPolicy", LOGS)["policy"])
+    (writer,) = [item for item in policy["Statement"] if item["Sid"] == "LoadBalancerLogs"]
+    assert writer["Principal"] == {"Service": ["logdelivery.elasticloadbalancing.amazonaws.com"]}
+    assert writer["Action"] == ["s3:PutObject"]
+    bucket = f"arn:mock:aws:s3/bucket:Bucket/{LOGS}"
+    assert writer["Resource"] == [
+        f"{bucket}/elb/{kind}/AWSLogs/111122223333/*" for kind in ("access", "connections")
+    ]
+
+
 @pytest.mark.parametrize("name", [STATE, BACKUPS])
 def test_state_and_backups_are_copied_to_the_secondary_region(graph: Graph, name: str) -> None:
     config = graph.one("aws:s3/bucketReplicationConfig:BucketReplicationConfig", f"{name}-replica")
@@ -206,12 +225,30 @@ def test_every_key_rotates_and_admits_its_own_account_only(graph: Graph) -> None
 def test_the_deploy_role_carries_one_policy_an_area(graph: Graph) -> None:
     role = graph.one("aws:iam/role:Role", "bootstrap-deploy")
     assert role.inputs["name"] == "mono-repo-dev-deploy"
-    policies = [
-        node
-        for node in graph.resources("aws:iam/rolePolicy:RolePolicy")
+    attached = {
+        node.inputs["policyArn"].rpartition("/bootstrap-deploy-")[2]
+        for node in graph.resources("aws:iam/rolePolicyAttachment:RolePolicyAttachment")
         if node.inputs["role"] == "mono-repo-dev-deploy"
-    ]
-    assert {node.inputs["name"] for node in policies} == set(DEPLOY_AREAS)
+    }
+    assert attached == set(DEPLOY_AREAS)
+    for area in DEPLOY_AREAS:
+        policy = graph.one("aws:iam/policy:Policy", f"bootstrap-deploy-{area}")
+        assert policy.inputs["name"] == f"mono-repo-dev-deploy-{area}"
+
+
+def test_what_a_group_may_do_is_written_with_the_foundation(graph: Graph) -> None:
+    policy = graph.one("aws:iam/policy:Policy", "bootstrap-group-sre")
+    assert policy.inputs["name"] == "mono-repo-dev-group-sre"
+    assert policy.inputs["policy"] == GROUP_POLICY
+
+
+def test_people_and_roles_have_a_boundary_each(graph: Graph) -> None:
+    texts = {
+        name: graph.one("aws:iam/policy:Policy", f"bootstrap-{name}").inputs["policy"]
+        for name in ("boundary", "people-boundary")
+    }
+    assert "aws:MultiFactorAuthPresent" in texts["people-boundary"]
+    assert "aws:MultiFactorAuthPresent" not in texts["boundary"]
 
 
 def test_the_bootstrap_registers_its_outputs_and_so_does_each_part(graph: Graph) -> None:

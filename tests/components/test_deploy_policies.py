@@ -8,18 +8,24 @@ import pytest
 from components.deploy_policies import (
     DEPLOY_AREAS,
     MANAGED_POLICY_LIMIT,
-    ROLE_POLICIES_LIMIT,
+    ROLE_ATTACHMENTS_LIMIT,
     DeployScope,
     deploy_policies,
     deploy_trust,
     workload_boundary,
 )
+from components.iam_policies import Statement, policy_document
+from tests.policy_evaluator import Request, allows
 
 ACCOUNT = "111122223333"
 HERE = f"us-east-1:{ACCOUNT}"
 PREFIX = "mono-repo-prod"
 LOG = "log-group:/aws/ssm/parameter-store"
 ACCESS = "mono-repo-parameter-store-access-prod"
+IAM = f"arn:aws:iam::{ACCOUNT}"
+LOGS = f"arn:aws:logs:{HERE}:log-group:/aws"
+SECRETS = f"arn:aws:secretsmanager:{HERE}:secret"
+PERSON = f"{IAM}:user/mono-repo/prod/people/mono-repo-prod-jane-doe"
 SCOPE = DeployScope(
     environment="prod",
     project="mono-repo",
@@ -27,6 +33,11 @@ SCOPE = DeployScope(
     regions=("us-east-1", "us-west-2"),
     deploy_role_name="mono-repo-prod-deploy",
     boundary_name="mono-repo-prod-boundary",
+    people_boundary_name="mono-repo-prod-people-boundary",
+    group_policy_prefix="mono-repo-prod-group-",
+    people_path="/mono-repo/prod/people/",
+    services_path="/mono-repo/prod/services/",
+    audit_log_group="CloudTrail/MonoRepoAuditLogs",
     foundation_key_aliases=["alias/mono-repo-prod-databases"],
 )
 POLICIES = deploy_policies(
@@ -51,12 +62,19 @@ def covering(action: str, resource: str, effect: str = "Allow") -> list[dict[str
     ]
 
 
-def test_the_policies_are_one_an_area_and_fit_into_a_role() -> None:
+def deploys(action: str, resource: str, **context: str) -> bool:
+    """Whether the deploy role may do it, conditions considered."""
+    known = {"aws:RequestedRegion": "us-east-1", **context}
+    request = Request(action=action, resource=resource, context=known)
+    return allows(request, list(POLICIES.values()))
+
+
+def test_the_policies_are_one_an_area_and_no_more_than_a_role_takes() -> None:
     assert tuple(POLICIES) == DEPLOY_AREAS
-    assert sum(len(text) for text in POLICIES.values()) <= ROLE_POLICIES_LIMIT
+    assert len(DEPLOY_AREAS) <= ROLE_ATTACHMENTS_LIMIT
 
 
-def test_the_policies_fit_with_the_longest_regions_and_every_key_of_the_foundation() -> None:
+def test_each_policy_fits_with_the_longest_regions_and_every_key_of_the_foundation() -> None:
     keys = ("pulumi-state", "databases", "backups", "images", "replicas")
     scope = replace(
         SCOPE,
@@ -69,7 +87,7 @@ def test_the_policies_fit_with_the_longest_regions_and_every_key_of_the_foundati
         backup_bucket_arn=f"arn:aws:s3:::{PREFIX}-backups-0123456",
         lock_table_arn=scope.regional("dynamodb", f"table/{PREFIX}-pulumi-state-lock")[0],
     )
-    assert sum(len(text) for text in policies.values()) <= ROLE_POLICIES_LIMIT
+    assert max(len(text) for text in policies.values()) <= MANAGED_POLICY_LIMIT
 
 
 def test_nothing_is_allowed_on_everything() -> None:
@@ -82,21 +100,59 @@ def test_nothing_is_allowed_on_everything() -> None:
 
 
 @pytest.mark.parametrize(
-    "action", ["iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy", "iam:CreateUser"]
+    ("action", "resource", "boundary"),
+    [
+        ("iam:CreateRole", "role/mono-repo-prod-new", "boundary"),
+        ("iam:PutRolePolicy", "role/mono-repo-prod-new", "boundary"),
+        ("iam:AttachRolePolicy", "role/mono-repo-prod-new", "boundary"),
+        ("iam:CreateUser", "user/mono-repo/prod/people/mono-repo-prod-new", "people-boundary"),
+        ("iam:CreateUser", "user/mono-repo/prod/services/mono-repo-prod-x", "people-boundary"),
+    ],
 )
-def test_whoever_gets_permissions_carries_the_boundary(action: str) -> None:
-    kind = "user" if "User" in action else "role"
-    found = covering(action, f"arn:aws:iam::{ACCOUNT}:{kind}/mono-repo-prod-new")
-    assert found
-    for statement in found:
-        assert statement["Condition"]["StringEquals"] == {
-            "iam:PermissionsBoundary": f"arn:aws:iam::{ACCOUNT}:policy/mono-repo-prod-boundary"
-        }
+def test_whoever_gets_permissions_carries_the_boundary(
+    action: str, resource: str, boundary: str
+) -> None:
+    def may(**context: str) -> bool:
+        return deploys(action, f"{IAM}:{resource}", **context)
+
+    assert may(**{"iam:PermissionsBoundary": f"{IAM}:policy/mono-repo-prod-{boundary}"})
+    assert not may(**{"iam:PermissionsBoundary": f"{IAM}:policy/somebody-elses"})
+    assert not may()
+
+
+@pytest.mark.parametrize("action", ["iam:AttachUserPolicy", "iam:PutUserPolicy"])
+def test_a_user_has_no_policy_but_those_of_its_groups(action: str) -> None:
+    bounded = {"iam:PermissionsBoundary": f"{IAM}:policy/mono-repo-prod-people-boundary"}
+    assert not deploys(action, PERSON, **bounded)
+
+
+def test_a_group_gets_no_policy_that_a_deployment_could_have_written() -> None:
+    group = f"{IAM}:group/mono-repo-prod-sre"
+    assert deploys(
+        "iam:AttachGroupPolicy",
+        group,
+        **{"iam:PolicyARN": f"{IAM}:policy/mono-repo-prod-group-sre"},
+    )
+    for other in ("aws:policy/AdministratorAccess", f"{ACCOUNT}:policy/mono-repo-prod-boundary"):
+        policy = {"iam:PolicyARN": f"arn:aws:iam::{other}"}
+        assert not deploys("iam:AttachGroupPolicy", group, **policy)
+    assert not deploys("iam:PutGroupPolicy", group)
+    for action in ("iam:CreatePolicy", "iam:CreatePolicyVersion", "iam:SetDefaultPolicyVersion"):
+        assert not deploys(action, f"{IAM}:policy/mono-repo-prod-group-sre")
+        assert not deploys(action, f"{IAM}:policy/mono-repo-prod-group-new")
 
 
 @pytest.mark.parametrize(
     ("action", "resource"),
     [
+        ("iam:AttachRolePolicy", "role/mono-repo-prod-deploy"),
+        ("iam:DetachRolePolicy", "role/mono-repo-prod-deploy"),
+        ("iam:PassRole", "role/mono-repo-prod-deploy"),
+        ("iam:CreatePolicyVersion", "policy/mono-repo-prod-deploy-keys"),
+        ("iam:SetDefaultPolicyVersion", "policy/mono-repo-prod-deploy-identity"),
+        ("iam:DeletePolicy", "policy/mono-repo-prod-people-boundary"),
+        ("iam:CreatePolicyVersion", "policy/mono-repo-prod-people-boundary"),
+        ("iam:DeleteUserPermissionsBoundary", "user/mono-repo/prod/people/mono-repo-prod-x"),
         ("iam:PutRolePolicy", "role/mono-repo-prod-deploy"),
         ("iam:UpdateAssumeRolePolicy", "role/mono-repo-prod-deploy"),
         ("iam:CreatePolicyVersion", "policy/mono-repo-prod-boundary"),
@@ -106,7 +162,10 @@ def test_whoever_gets_permissions_carries_the_boundary(action: str) -> None:
     ],
 )
 def test_the_deploy_role_cannot_widen_itself_or_the_boundary(action: str, resource: str) -> None:
-    assert covering(action, f"arn:aws:iam::{ACCOUNT}:{resource}", effect="Deny")
+    everything = policy_document([Statement(actions=["*"], resources=["*"])])
+    request = Request(action=action, resource=f"{IAM}:{resource}")
+    assert allows(request, [everything])
+    assert not allows(request, [everything, *POLICIES.values()])
 
 
 def test_the_keys_of_state_and_snapshots_cannot_be_destroyed_by_a_deployment() -> None:
@@ -146,6 +205,9 @@ def test_a_key_that_is_tagged_as_anothers_cannot_be_tagged_as_ours(action: str) 
         ("ecr:DeleteRepository", f"arn:aws:ecr:{HERE}:repository/mono-repo-prod-x"),
         ("dynamodb:DeleteTable", f"arn:aws:dynamodb:{HERE}:table/mono-repo-prod-x"),
         ("organizations:LeaveOrganization", "*"),
+        ("iam:CreateAccessKey", f"{IAM}:user/mono-repo/uat/people/mono-repo-uat-x"),
+        ("iam:CreateAccessKey", f"{IAM}:user/mono-repo-prod-made-by-hand"),
+        ("iam:EnableMFADevice", PERSON),
     ],
 )
 def test_other_environments_and_the_foundation_are_out_of_reach(action: str, resource: str) -> None:
@@ -186,6 +248,23 @@ def test_other_environments_and_the_foundation_are_out_of_reach(action: str, res
         ("eks:CreateCluster", f"arn:aws:eks:{HERE}:cluster/mono-repo-prod"),
         ("s3:PutObject", "arn:aws:s3:::mono-repo-prod-pulumi-state-0123456/.pulumi/x"),
         ("dynamodb:PutItem", f"arn:aws:dynamodb:{HERE}:table/mono-repo-prod-pulumi-state-lock"),
+        ("autoscaling:AttachLoadBalancerTargetGroups", "*"),
+        ("ecr:PutImage", f"arn:aws:ecr:{HERE}:repository/mono-repo-prod-api-service"),
+        ("eks:CreateAccessEntry", f"arn:aws:eks:{HERE}:cluster/mono-repo-prod"),
+        ("eks:DeletePodIdentityAssociation",
+         f"arn:aws:eks:{HERE}:podidentityassociation/mono-repo-prod/a-0123"),
+        ("iam:AddUserToGroup", f"{IAM}:group/mono-repo-prod-sre"),
+        ("iam:CreateAccessKey", PERSON),
+        ("iam:CreateOpenIDConnectProvider",
+         f"{IAM}:oidc-provider/oidc.eks.us-east-1.amazonaws.com/id/X"),
+        ("iam:DeactivateMFADevice", PERSON),
+        ("iam:DeleteLoginProfile", PERSON),
+        ("iam:DeleteVirtualMFADevice", f"{IAM}:mfa/mono-repo-prod-jane-doe"),
+        ("logs:CreateLogGroup", f"{LOGS}/containerinsights/{PREFIX}/host"),
+        ("logs:CreateLogGroup", f"{LOGS}/rds/instance/{PREFIX}/postgresql"),
+        ("secretsmanager:CreateSecret", f"{SECRETS}:{PREFIX}-access-keys-x"),
+        ("secretsmanager:CreateSecret", f"{SECRETS}:rds!db-0123-AbCdEf"),
+        ("tag:GetResources", "*"),
     ],
 )  # fmt: skip
 def test_what_an_environment_is_made_of_can_be_deployed(action: str, resource: str) -> None:
@@ -211,3 +290,52 @@ def test_the_boundary_fits_a_managed_policy_and_leaves_identity_out() -> None:
         "iam:CreateServiceLinkedRole"
     }
     assert "*" not in actions
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "autoscaling:UpdateAutoScalingGroup",
+        "ec2:DeleteVpc",
+        "ec2:CreateTags",
+        "ec2:TerminateInstances",
+        "elasticloadbalancing:DeleteLoadBalancer",
+        "cloudwatch:DeleteAlarms",
+    ],
+)
+def test_what_is_tagged_as_another_environments_is_left_alone(action: str) -> None:
+    everything = policy_document([Statement(actions=["*"], resources=["*"])])
+
+    def may(**tags: str) -> bool:
+        request = Request(action=action, resource="any", context=tags)
+        return allows(request, [everything, *POLICIES.values()])
+
+    assert may()
+    assert may(**{"aws:ResourceTag/environment": "prod"})
+    assert not may(**{"aws:ResourceTag/environment": "uat"})
+
+
+def test_instances_are_stopped_by_their_tag_and_nodes_scaled_by_their_cluster() -> None:
+    instance = f"arn:aws:ec2:{HERE}:instance/i-0123"
+    assert deploys("ec2:StopInstances", instance, **{"aws:ResourceTag/environment": "prod"})
+    assert not deploys("ec2:StopInstances", instance)
+    nodes = f"arn:aws:autoscaling:{HERE}:autoScalingGroup:x:autoScalingGroupName/eks-general-0"
+    for cluster, may in ((PREFIX, True), ("mono-repo-uat", False)):
+        tag = {"aws:ResourceTag/eks:cluster-name": cluster}
+        assert deploys("autoscaling:SuspendProcesses", nodes, **tag) is may
+
+
+def test_an_access_key_is_stored_and_never_read_again() -> None:
+    secret = f"{SECRETS}:{PREFIX}-access-keys-jane-doe-AbCdEf"
+    assert deploys("secretsmanager:PutSecretValue", secret)
+    assert not deploys("secretsmanager:GetSecretValue", secret)
+    assert deploys("secretsmanager:GetSecretValue", f"{SECRETS}:{PREFIX}-other-AbCdEf")
+
+
+def test_the_passwords_that_rds_keeps_for_other_databases_are_not_read() -> None:
+    secret = f"arn:aws:secretsmanager:{HERE}:secret:rds!db-0123-AbCdEf"
+    tag = "aws:ResourceTag/aws:rds:primaryDBInstanceArn"
+    for database, may in ((PREFIX, True), ("mono-repo-uat", False)):
+        owner = {tag: f"arn:aws:rds:{HERE}:db:{database}"}
+        assert deploys("secretsmanager:GetSecretValue", secret, **owner) is may
+    assert not deploys("secretsmanager:GetSecretValue", secret)

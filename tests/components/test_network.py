@@ -18,6 +18,7 @@ ARGS = NetworkArgs(
     nat="single",
     interface_endpoints=("ec2", "ecr.api"),
     database_ports=[5432],
+    client_cidrs=[],
     cluster_name="mono-repo-dev",
     flow_log_group_name="/aws/vpc/mono-repo-dev/flow-logs",
     flow_log_role_name="mono-repo-dev-flow-logs",
@@ -201,3 +202,22 @@ def test_the_network_registers_its_outputs(graph: Graph) -> None:
     assert outputs["vpc_id"] == "network-id"
     assert set(outputs["subnet_ids"]) == {"public", "private", "database"}
     assert outputs["nat_public_ips"] == ["203.0.113-network-nat-us-east-1a"]
+    assert outputs["nat_gateway_ids"] == {"us-east-1a": "network-nat-us-east-1a-id"}
+
+
+@pytest.mark.parametrize(
+    ("nat", "keys"),
+    [
+        ("none", []),
+        ("single", ["us-east-1a"]),
+        ("per-az", list(ARGS.zones)),
+        ("regional", ["regional"]),
+    ],
+)
+def test_every_nat_gateway_is_known_by_its_zone(nat: NatMode, keys: list[str]) -> None:
+    graph = build(nat=nat)
+    (outputs,) = graph.registered_outputs[graph.one("mono-repo:index:Network").urn]
+    assert list(outputs["nat_gateway_ids"]) == keys
+    assert set(outputs["nat_gateway_ids"].values()) == {
+        f"{node.name}-id" for node in graph.resources("aws:ec2/natGateway:NatGateway")
+    }

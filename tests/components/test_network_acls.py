@@ -55,6 +55,23 @@ def test_nodes_reach_the_internet_by_https_alone() -> None:
     assert [rule.ports for rule in outside] == [(443, 443)]
 
 
+def test_clients_from_outside_reach_the_load_balancer_and_nothing_else() -> None:
+    client = "192.168.0.0/24"
+    for tier in Tier:
+        found = acl_rules(
+            tier,
+            vpc_cidr=VPC,
+            private_cidrs=PRIVATE,
+            database_ports=[5432],
+            client_cidrs=[client] * 5,
+        )
+        assert max(len(found.ingress), len(found.egress)) <= 20
+        ports = {rule.ports for rule in found.ingress if rule.cidr == client}
+        assert ports == ({(80, 80), (443, 443)} if tier is Tier.PRIVATE else set())
+        answers = {rule.ports[0] for rule in found.egress if rule.cidr == client}
+        assert answers == ({1024, 3390} if tier is Tier.PRIVATE else set())
+
+
 def test_the_database_tier_talks_to_private_subnets_only() -> None:
     found = rules(Tier.DATABASE)
     assert {rule.cidr for rule in [*found.ingress, *found.egress]} == set(PRIVATE)
