@@ -16,6 +16,8 @@ PROJECT: Final = "mono-repo"
 """The Pulumi project, and the first word of every name."""
 BOOTSTRAP_PROJECT: Final = "mono-repo-bootstrap"
 """The Pulumi project of the stacks that outlive an environment."""
+ACCOUNT_PROJECT: Final = "mono-repo-account"
+"""The Pulumi project of the stacks that exist once per account."""
 APP: Final = "mono-repo"
 """The application's part of a parameter's path."""
 OPS_APP: Final = "mono-repo-ops"
@@ -33,7 +35,10 @@ DOMAIN: Final = "mono-repo.internal"
 
 # Once per account: these carry no environment.
 AUDIT_LOG_GROUP: Final = "CloudTrail/MonoRepoAuditLogs"
+AUDIT_TRAIL: Final = "MonoRepoAuditTrail"
 BUDGET: Final = "MonoRepo-Monthly-Budget"
+PREVIEW_ROLE: Final = "mono-repo-github-preview"
+"""The role that GitHub Actions take for pull requests."""
 
 PARAMETER_READ_POLICY: Final = "parameter-store-read-policy"
 """The inline policy of the parameter access role."""
@@ -47,6 +52,17 @@ def prefix(env: str) -> str:
 def stack_file(env: str) -> str:
     """Return the file of the stack's settings, as the Pulumi CLI names it."""
     return f"Pulumi.{env}.yaml"
+
+
+# Account
+
+
+def github_deploy_role(env: str) -> str:
+    """Return the role that GitHub Actions take in the GitHub environment of that name.
+
+    Deploy roles manage what is called `mono-repo-{env}-*` or `mono-repo-*-{env}`: not this.
+    """
+    return f"{PROJECT}-github-{env}-deploy"
 
 
 # Bootstrap
@@ -153,6 +169,16 @@ def service_account(env: str, name: str) -> str:
     return f"{prefix(env)}-{name}-service"
 
 
+def people_path(env: str) -> str:
+    """Return the IAM path of the environment's people."""
+    return f"/{PROJECT}/{env}/people/"
+
+
+def services_path(env: str) -> str:
+    """Return the IAM path of the environment's machines."""
+    return f"/{PROJECT}/{env}/services/"
+
+
 def access_key_secret(env: str, name: str) -> str:
     """Return the Secrets Manager secret of a user's access key; `name` as in settings."""
     return f"{prefix(env)}-access-keys-{name}"
@@ -161,6 +187,27 @@ def access_key_secret(env: str, name: str) -> str:
 def kubernetes_group(name: str) -> str:
     """Return the Kubernetes group that the members of an IAM group arrive in."""
     return f"{PROJECT}:{name}"
+
+
+BREAK_GLASS: Final = "break-glass"
+"""The one group of people that may do everything in the cluster, for emergencies."""
+
+
+def kubernetes_role(env: str, name: str) -> str:
+    """Return the IAM role by which the members of an IAM group reach the cluster."""
+    return f"{prefix(env)}-kubernetes-{name}"
+
+
+CLUSTER_LABELS: Final = {
+    "app.kubernetes.io/managed-by": "pulumi",
+    "app.kubernetes.io/part-of": PROJECT,
+}
+"""The labels of everything that the program makes in the cluster."""
+
+
+def workload_labels(workload: str) -> dict[str, str]:
+    """Return the labels by which a workload's pods, tasks it starts included, are known."""
+    return {"app.kubernetes.io/name": workload, "app.kubernetes.io/part-of": PROJECT}
 
 
 # Compute and data
@@ -228,6 +275,15 @@ def tags(settings: Settings) -> dict[str, str]:
         "cost-center": settings.cost_center,
         **settings.tags,
     }
+
+
+def account_tags(settings: Settings) -> dict[str, str]:
+    """Return the tags of what exists once per account.
+
+    They tell an environment that there is none: a deploy role may use and change keys by this
+    tag, and what is not tagged could be made its own.
+    """
+    return {**tags(settings), "environment": "account"}
 
 
 RESERVED_TAGS: Final = (

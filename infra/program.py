@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pulumi
 
-from infra import naming
-from infra.providers import home_provider
+from infra import naming, version_calendar
+from infra.providers import act_as, home_provider
 from infra.settings import SettingsError, ended_waivers, parse
 from stacks import environment
 
@@ -15,13 +15,16 @@ from stacks import environment
 def main() -> None:
     """Build the selected stack. The clock is read here and nowhere else."""
     today = datetime.now(tz=UTC).date()
-    raw = pulumi.Config(naming.PROJECT).get_object("settings")
+    config = pulumi.Config(naming.PROJECT)
+    acting = act_as(config.get("act-as"), preview=pulumi.runtime.is_dry_run())
     try:
-        settings = parse(pulumi.get_stack(), raw, today)
+        settings = parse(pulumi.get_stack(), config.get_object("settings"), today)
     except SettingsError as error:
         raise pulumi.RunError(str(error)) from None
     for ended in ended_waivers(settings, today):
         pulumi.log.warn(f"{ended.file}: {ended}")
-    outputs = environment.build(settings, home_provider(settings))
+    for finding in version_calendar.findings(settings, today):
+        pulumi.log.warn(f"{finding.file}: {finding}")
+    outputs = environment.build(settings, home_provider(settings, acting))
     for name, value in outputs.to_exports().items():
         pulumi.export(name, value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import pulumi
 from pulumi import Input
 
 from components.parameter_store import ProgramParameter
@@ -12,8 +11,13 @@ from infra import naming
 from infra.settings import Parameter, Settings
 
 
-def parameter_sources(settings: Settings, *, vpc_id: Input[str]) -> dict[str, Input[str]]:
-    """Return what a catalogue entry's `source` may name, by that name."""
+def parameter_sources(
+    settings: Settings, *, vpc_id: Input[str], database_hosts: Mapping[str, Input[str]]
+) -> dict[str, Input[str]]:
+    """Return what a catalogue entry's `source` may name, by that name.
+
+    `database_hosts` maps a database's name to its host name.
+    """
     env = settings.environment
     scheme = "https" if settings.load_balancer.certificate_arn else "http"
     sources: dict[str, Input[str]] = {
@@ -26,6 +30,7 @@ def parameter_sources(settings: Settings, *, vpc_id: Input[str]) -> dict[str, In
     }
     for database in settings.databases:
         sources |= {
+            f"database.{database.name}.host": database_hosts[database.name],
             f"database.{database.name}.port": str(database.port),
             f"database.{database.name}.name": database.database_name,
             f"database.{database.name}.username": database.username,
@@ -38,24 +43,15 @@ def parameter_sources(settings: Settings, *, vpc_id: Input[str]) -> dict[str, In
 def program_parameters(
     catalogue: Sequence[Parameter], sources: Mapping[str, Input[str]]
 ) -> dict[str, ProgramParameter]:
-    """Return the catalogue's program-owned parameters, name -> parameter.
-
-    One whose source nothing in the stack provides is left out, and a warning says so: a made-up
-    value would be believed.
-    """
-    owned = [entry for entry in catalogue if entry.owner == "program"]
-    missing = [entry for entry in owned if entry.source is not None and entry.source not in sources]
-    if missing:
-        names = ", ".join(f"{entry.name} (from {entry.source})" for entry in missing)
-        pulumi.log.warn(f"Parameters left out, as nothing in this stack provides them: {names}")
+    """Return the catalogue's program-owned parameters, name -> parameter."""
     return {
         entry.name: ProgramParameter(
             value=_value(entry, sources),
             description=entry.description,
             pattern=entry.anchored_pattern,
         )
-        for entry in owned
-        if entry not in missing
+        for entry in catalogue
+        if entry.owner == "program"
     }
 
 

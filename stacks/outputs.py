@@ -53,6 +53,27 @@ class EnvironmentOutputs(_StackOutputs[Text]):
     """Tier (`public`, `private`, `database`) -> zone -> subnet."""
     nat_public_ips: Sequence[Text]
     endpoint_security_group_id: Text
+    cluster_name: Text
+    cluster_endpoint: Text
+    cluster_log_group: Text
+    autoscaling_groups: Mapping[str, Text]
+    """Node group -> its Auto Scaling group."""
+    cluster_role_arns: Mapping[str, Text]
+    """Group of people, or `break-glass` -> the IAM role that leads into the cluster."""
+    database_identifiers: Mapping[str, Text]
+    """Database -> the live RDS instance."""
+    database_addresses: Mapping[str, Text]
+    """Database -> host name, without the port."""
+    master_secret_arns: Mapping[str, Text]
+    """Database -> the secret of its master user, which RDS rotates."""
+    load_balancer: Text
+    """The load balancer's DNS name by AWS."""
+    hostnames: Mapping[str, str]
+    """Workload -> its name inside the VPC."""
+    user_names: Mapping[str, Text]
+    """Person or machine -> IAM user."""
+    access_key_secret_arns: Mapping[str, Text]
+    """Person or machine -> the secret that holds its access key, once one is issued."""
     parameter_path: str
     parameter_key_arn: Text
     parameter_access_role_arn: Text
@@ -61,6 +82,27 @@ class EnvironmentOutputs(_StackOutputs[Text]):
     parameter_log_group: Text
     alarm_topic_arn: Text
     logs_key_arn: Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountOutputs(_StackOutputs[Text]):
+    """What an account's stack exports."""
+
+    account_id: str
+    region: str
+    audit_key_arn: Text
+    audit_trail_arn: Text
+    audit_bucket: Text
+    audit_log_group: Text
+    audit_topic_arn: Text
+    """Where the alarms of the audit trail are published."""
+    budget_topic_arn: Text
+    analyzer_arn: Text
+    github_provider_arn: Text | None = None
+    """None, as the two below, where no repository may deploy."""
+    preview_role_arn: Text | None = None
+    github_role_arns: Mapping[str, Text] | None = None
+    """Environment -> the role that its deployments from GitHub begin with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,3 +121,6 @@ class BootstrapOutputs(_StackOutputs[Text]):
     """Application -> where its images are pushed and pulled."""
     deploy_role_arn: Text
     boundary_arn: Text
+    people_boundary_arn: Text
+    group_policy_arns: Mapping[str, Text]
+    """Group of people or machines -> the policy that its group is given."""

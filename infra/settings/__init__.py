@@ -5,6 +5,7 @@ a network; `load` reads one file.
 """
 
 from infra.settings.model import (
+    Account,
     Alarms,
     Backend,
     Budget,
@@ -38,6 +39,7 @@ from infra.settings.reference import reference
 
 __all__ = [
     "SECTION",
+    "Account",
     "Alarms",
     "Backend",
     "Budget",

@@ -226,6 +226,14 @@ PrincipalArn = Annotated[
     ),
     Allowed("an IAM ARN, such as arn:aws:iam::111122223333:role/reader"),
 ]
+GitHubRepository = Annotated[
+    str,
+    _matching(
+        r"[A-Za-z0-9](-?[A-Za-z0-9]){0,38}/[A-Za-z0-9_.-]{1,100}",
+        "write owner and repository as in the repository's address",
+    ),
+    Allowed("OWNER/REPOSITORY on GitHub"),
+]
 CertificateArn = Annotated[
     str,
     _matching(
@@ -256,6 +264,21 @@ AddonVersion = Annotated[
     str,
     _matching(r"v\d+\.\d+\.\d+-eksbuild\.\d+", "pin the whole version that EKS lists"),
     Allowed("a pinned version, such as v1.22.4-eksbuild.3"),
+]
+AutoscalerVersion = Annotated[
+    str,
+    _matching(r"v1\.\d\d\.\d+", "write the whole release, such as v1.36.0"),
+    Allowed("a release of the Cluster Autoscaler, such as v1.36.0"),
+]
+Stamp = Annotated[
+    str,
+    _matching(r"20\d\d[01]\d[0-3]\d-[0-2]\d[0-5]\d[0-5]\d", "write date and time in UTC"),
+    Allowed("date and time in UTC, such as 20261231-235959"),
+]
+NodeRelease = Annotated[
+    str,
+    _matching(r"1\.\d\d\.\d+-20\d{6}", "copy the release from EKS, such as 1.36.0-20261112"),
+    Allowed("a release of the EKS node image, such as 1.36.0-20261112"),
 ]
 InstanceType = Annotated[
     str,

@@ -16,6 +16,7 @@ from infra.settings.kinds import (
     AccountId,
     AddonVersion,
     Allowed,
+    AutoscalerVersion,
     AvailabilityZone,
     BackendUrl,
     CertificateArn,
@@ -28,6 +29,7 @@ from infra.settings.kinds import (
     Email,
     EndpointService,
     ExternalId,
+    GitHubRepository,
     HttpPath,
     InstanceClass,
     InstanceType,
@@ -36,6 +38,7 @@ from infra.settings.kinds import (
     MasterUser,
     Name,
     NodePort,
+    NodeRelease,
     ParameterName,
     ParameterSource,
     ParameterValue,
@@ -50,6 +53,7 @@ from infra.settings.kinds import (
     ServiceCidr,
     SnapshotIdentifier,
     SqlName,
+    Stamp,
     TagKey,
     TagValue,
     Text,
@@ -127,6 +131,10 @@ class NodeGroup(_Model):
         default="AL2023_ARM_64_STANDARD",
         description="The nodes' image; it must fit the instance types.",
     )
+    release: NodeRelease | None = Field(
+        default=None,
+        description="The image's release; absent: the newest when the group is made, then kept.",
+    )
     capacity: Literal["ON_DEMAND", "SPOT"] = Field(
         default="ON_DEMAND", description="How the nodes are bought."
     )
@@ -165,6 +173,9 @@ class Eks(_Model):
     deletion_protection: bool = Field(default=True, description="Whether AWS refuses to delete it.")
     addons: Mapping[Name, AddonVersion] = Field(
         description="Managed add-ons and their pinned versions."
+    )
+    cluster_autoscaler: AutoscalerVersion = Field(
+        description="The Cluster Autoscaler's release; its minor version is the cluster's."
     )
     node_groups: tuple[NodeGroup, ...] = Field(min_length=1, description="Managed node groups.")
 
@@ -368,7 +379,7 @@ class LoadBalancer(_Model):
         default=None, description="The certificate it serves; absent: HTTP inside the VPC only."
     )
     client_cidrs: tuple[ClientCidr, ...] = Field(
-        default=(), description="Who may reach it beside the VPC itself."
+        default=(), max_length=5, description="Who may reach it beside the VPC itself."
     )
     deletion_protection: bool = Field(default=True, description="Whether AWS refuses to delete it.")
 
@@ -383,7 +394,24 @@ class Budget(_Model):
         max_length=5,
         description="When to tell, percent of the limit.",
     )
-    recipients: tuple[Email, ...] = Field(min_length=1, max_length=10, description="Whom to tell.")
+    recipients: tuple[Email, ...] = Field(
+        min_length=1,
+        max_length=10,
+        description="Whom to tell, of costs and of what the account's audit trail shows.",
+    )
+
+
+class Account(_Model):
+    """What exists once per account; the environments of one account agree on it."""
+
+    audit_log_retention_days: Retention = Field(
+        default=365,
+        description="How long the audit trail is kept for searching; its files are kept longer.",
+    )
+    github_repository: GitHubRepository | None = Field(
+        default=None,
+        description="Whose GitHub Actions may preview and deploy; absent: no repository's.",
+    )
 
 
 class Alarms(_Model):
@@ -434,6 +462,10 @@ class Settings(_Model):
         description="Whether what holds data refuses to be deleted or replaced, by Pulumi and by "
         "AWS. False only for a teardown: buckets and repositories then go with their content.",
     )
+    final_snapshot_stamp: Stamp | None = Field(
+        default=None,
+        description="When a teardown began: the end of the names of its databases' last snapshots.",
+    )
     backend: Backend = Field(description="State and secrets of the stack.")
     deployment: Deployment = Field(default=Deployment(), description="Who may deploy.")
     network: Network = Field(description="The VPC.")
@@ -449,5 +481,6 @@ class Settings(_Model):
         default=LoadBalancer(), description="The internal load balancer."
     )
     budget: Budget = Field(description="The monthly budget.")
+    account: Account = Field(default=Account(), description="What exists once per account.")
     alarms: Alarms = Field(description="Where alarms go.")
     waivers: tuple[Waiver, ...] = Field(default=(), description="Controls that do not hold.")

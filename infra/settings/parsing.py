@@ -99,7 +99,34 @@ def load(name: str, root: Path, today: dt.date) -> Settings:
 
 def check_fleet(environments: Mapping[str, Settings]) -> tuple[Problem, ...]:
     """Return what is wrong between environments that are each right by themselves."""
-    return tuple(_overlaps(environments))
+    return (*_overlaps(environments), *_disagreements(environments))
+
+
+_SHARED: Final = (
+    "region",
+    "secondary_region",
+    "owner",
+    "cost_center",
+    "tags",
+    "budget",
+    "account",
+)
+"""What the account stack is made of: there is one of each, whichever environment it is made for."""
+
+
+def _disagreements(environments: Mapping[str, Settings]) -> Iterator[Problem]:
+    """Environments of one account share its account stack, so they have to ask for the same."""
+    for (first, one), (second, other) in itertools.combinations(environments.items(), 2):
+        for key in _SHARED if one.account_id == other.account_id else ():
+            value = getattr(other, key)
+            if getattr(one, key) != value:
+                yield Problem(
+                    naming.stack_file(second),
+                    key,
+                    shown(value) if isinstance(value, str) else "another value",
+                    f"what {naming.stack_file(first)} has, as both are in account {one.account_id}",
+                    "write the same in both files: it belongs to the account, which has it once",
+                )
 
 
 def _overlaps(environments: Mapping[str, Settings]) -> Iterator[Problem]:

@@ -25,6 +25,9 @@ MINUTES_A_DAY: Final = 24 * 60
 SHORTEST_WINDOW: Final = 30
 """Minutes; RDS takes no shorter window."""
 
+NEEDED_ADDONS: Final = ("vpc-cni", "kube-proxy", "coredns", "eks-pod-identity-agent")
+"""What every cluster needs: the program installs none but the listed."""
+
 
 @dataclass(frozen=True)
 class Node:
@@ -218,6 +221,29 @@ def _node_groups_differ(settings: Node) -> Iterator[Problem]:
     yield from _repeated((group["name"] for group in groups), "node group")
 
 
+def _needed_addons_are_there(settings: Node) -> Iterator[Problem]:
+    addons = settings["eks"]["addons"]
+    given = addons.value if isinstance(addons.value, Mapping) else NEEDED_ADDONS
+    missing = [addon for addon in NEEDED_ADDONS if addon not in given]
+    if missing:
+        yield addons.problem(
+            f"{', '.join(NEEDED_ADDONS)} among the add-ons",
+            f"no node would become ready without {' and '.join(missing)}: pin a version of each",
+        )
+
+
+def _autoscaler_fits_the_cluster(settings: Node) -> Iterator[Problem]:
+    eks = settings["eks"]
+    version, autoscaler = eks["version"], eks["cluster_autoscaler"]
+    if version.text is None or autoscaler.text is None:
+        return
+    if autoscaler.text.removeprefix("v").rpartition(".")[0] != version.text:
+        yield autoscaler.problem(
+            f"a release v{version.text}.N, as the cluster's version is {version.text}",
+            "its simulation has to be of the cluster's scheduler: choose the same minor version",
+        )
+
+
 # Databases
 
 
@@ -239,6 +265,19 @@ def _identifiers_are_ours(settings: Node) -> Iterator[Problem]:
             identifier.text == ours or identifier.text.startswith(f"{ours}-")
         ):
             yield identifier.problem(f"{ours}, or a name that begins with {ours}-", "rename it")
+
+
+def _last_snapshots_are_named(settings: Node) -> Iterator[Problem]:
+    """Demand names of their own for each teardown's snapshots: a name is taken once only."""
+    protection, stamp = settings["deletion_protection"], settings["final_snapshot_stamp"]
+    torn_down = protection.value is False
+    if torn_down and not stamp.there and any(True for _ in settings["databases"]):
+        yield stamp.problem(
+            "date and time in UTC with deletion_protection: false",
+            "say when the teardown began, such as 20261231-235959, so that databases can go",
+        )
+    if stamp.there and not torn_down:
+        yield stamp.problem("nothing but in a teardown", "remove it: it names last snapshots")
 
 
 def _storage_can_grow(settings: Node) -> Iterator[Problem]:
@@ -495,6 +534,23 @@ def _certificate_is_here(settings: Node) -> Iterator[Problem]:
             )
 
 
+def _pipeline_may_deploy(settings: Node) -> Iterator[Problem]:
+    """Refuse a list of deployers that locks out the repository which is to deploy."""
+    environment, account = settings["environment"].text, settings["account_id"].text
+    repository = settings["account"]["github_repository"]
+    principals = settings["deployment"]["trusted_principals"]
+    named = {node.text for node in principals}
+    if repository.text is None or environment is None or account is None or not named:
+        return
+    role = naming.role_arn(account, naming.github_deploy_role(environment))
+    if not named & {role, naming.account_arn(account)}:
+        yield principals.problem(
+            f"a list with {role}",
+            f"the jobs of {repository.text} take this role to deploy: add it",
+            found="a list without it",
+        )
+
+
 def _backend_is_here(settings: Node) -> Iterator[Problem]:
     """Refuse a line copied from another environment: state and key are each one's own."""
     environment = settings["environment"].text
@@ -573,8 +629,11 @@ RULES: Final[tuple[Rule, ...]] = (
     _sizes_are_ordered,
     _images_fit_instances,
     _node_groups_differ,
+    _needed_addons_are_there,
+    _autoscaler_fits_the_cluster,
     _databases_differ,
     _identifiers_are_ours,
+    _last_snapshots_are_named,
     _storage_can_grow,
     _windows_are_apart,
     _parameters_differ,
@@ -590,6 +649,7 @@ RULES: Final[tuple[Rule, ...]] = (
     _namespaces_are_ours,
     _kubernetes_accounts_differ,
     _certificate_is_here,
+    _pipeline_may_deploy,
     _backend_is_here,
     _tags_are_free,
     _people_are_told_once,

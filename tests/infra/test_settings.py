@@ -221,9 +221,10 @@ def test_the_error_lists_every_problem_and_says_that_nothing_was_done() -> None:
         "    remedy:  did you mean single?\n"
         "  acount_id\n"
         "    found:   the unknown key 'acount_id'\n"
-        "    allowed: the keys account_id, alarms, backend, budget, cost_center, databases, "
-        "deletion_protection, deployment, eks, groups, kubernetes, load_balancer, network, owner, "
-        "parameters, region, secondary_region, service_accounts, tags, users, waivers, workloads\n"
+        "    allowed: the keys account, account_id, alarms, backend, budget, cost_center, "
+        "databases, deletion_protection, deployment, eks, final_snapshot_stamp, groups, "
+        "kubernetes, load_balancer, network, owner, parameters, region, secondary_region, "
+        "service_accounts, tags, users, waivers, workloads\n"
         "    remedy:  did you mean account_id?"
     )
 
@@ -242,6 +243,16 @@ def test_the_error_lists_every_problem_and_says_that_nothing_was_done() -> None:
 def test_a_misspelt_key_is_answered_with_the_nearest_name(path: str, nearest: str) -> None:
     problem = next(problem for problem in changed((path, 1)) if problem.path == path)
     assert problem.remedy == f"did you mean {nearest}?"
+
+
+def test_a_teardown_names_its_last_snapshots_and_nothing_else_does() -> None:
+    (unnamed,) = changed(("deletion_protection", False))
+    assert unnamed.path == "final_snapshot_stamp"
+    (named,) = changed(("final_snapshot_stamp", "20261231-235959"))
+    assert named.path == "final_snapshot_stamp"
+    data = committed()
+    data |= {"deletion_protection": False, "final_snapshot_stamp": "20261231-235959"}
+    assert parse("dev", data, TODAY).final_snapshot_stamp == "20261231-235959"
 
 
 def test_an_unknown_key_like_no_other_is_to_be_removed() -> None:
@@ -331,6 +342,9 @@ def test_an_encrypted_value_is_refused_and_the_parameter_store_named() -> None:
             "this is the key of prod",
         ),
         ("deployment.trusted_principals", ["me"], "whole ARN"),
+        ("account.github_repository", "mono-repo", "write owner and repository"),
+        ("account.github_repository", "https://github.com/company/mono-repo", "write owner"),
+        ("account.audit_log_retention_days", 366, "CloudWatch Logs knows"),
         ("deployment.key_deletion_window_days", 3, "what is allowed"),
         ("network.cidr", "10.0.0.0/22", "too small: use a prefix of /20 or less"),
         ("network.cidr", "10.0.0.0/15", "too large for AWS"),
@@ -363,6 +377,10 @@ def test_an_encrypted_value_is_refused_and_the_parameter_store_named() -> None:
         ("eks.log_retention_days", 100, "CloudWatch Logs knows"),
         ("eks.addons", {"vpc-cni": "latest"}, "pin the whole version"),
         ("eks.addons", {"VPC": "v1.22.4-eksbuild.3"}, "lower-case"),
+        ("eks.addons", {"vpc-cni": "v1.22.4-eksbuild.3"}, "no node would become ready"),
+        ("eks.cluster_autoscaler", "1.36.1", "whole release"),
+        ("eks.cluster_autoscaler", "v1.35.0", "choose the same minor version"),
+        ("eks.node_groups[0].release", "latest", "copy the release from EKS"),
         ("eks.node_groups", [], "add what is missing"),
         ("eks.node_groups[0].instance_types", [], "add what is missing"),
         ("eks.node_groups[0].instance_types", ["large"], "instance type such as"),
@@ -479,6 +497,7 @@ def test_a_wrong_value_is_refused_with_its_remedy(path: str, value: object, reme
         ("network.nat", "regional"),
         ("network.cidr", "10.0.0.0/20"),
         ("deployment.trusted_principals", ["arn:aws:iam::999988887777:role/ci/runner"]),
+        ("account", {"github_repository": "company/mono-repo"}),
         ("backend.url", "s3://mono-repo-dev-pulumi-state-1a2b3c4?region=us-east-1"),
         ("backend.url", "https://api.pulumi.com"),
         ("databases", [{**committed()["databases"][0], "snapshot_identifier": "rds:x-2026-1"}]),
@@ -579,6 +598,60 @@ def test_a_waiver_that_nobody_would_look_at_again_is_refused() -> None:
 
 
 # Environments beside each other
+
+
+PIPELINE = "arn:aws:iam::111122223333:role/mono-repo-github-dev-deploy"
+
+
+@pytest.mark.parametrize("principal", [PIPELINE, "arn:aws:iam::111122223333:root"])
+def test_named_deployers_that_let_the_repository_in_are_accepted(principal: str) -> None:
+    account = ("account", {"github_repository": "company/mono-repo"})
+    assert changed(account, ("deployment.trusted_principals", [principal])) == ()
+
+
+def test_named_deployers_that_lock_the_repository_out_are_refused_with_the_role_to_add() -> None:
+    account = ("account", {"github_repository": "company/mono-repo"})
+    somebody = ("deployment.trusted_principals", ["arn:aws:iam::111122223333:role/somebody"])
+    (problem,) = changed(account, somebody)
+    assert problem.path == "deployment.trusted_principals"
+    assert PIPELINE in problem.allowed
+    assert changed(somebody) == (), "without a repository nobody is locked out"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("region", "us-west-2"),
+        ("secondary_region", "eu-west-1"),
+        ("owner", "platform"),
+        ("cost_center", "another"),
+        ("tags", {"data-class": "internal"}),
+        ("budget.limit_usd", 200),
+        ("budget.recipients", ["jane-doe@company.com"]),
+        ("account.audit_log_retention_days", 90),
+        ("account.github_repository", "company/mono-repo"),
+    ],
+)
+def test_environments_of_one_account_agree_on_what_the_account_has_once(
+    path: str, value: object
+) -> None:
+    data = committed("uat")
+    put(data, path, value)
+    if path == "region":
+        zones = [f"us-west-2{zone}" for zone in "abc"]
+        put(data, "network.availability_zones", zones)
+        put(data, "secondary_region", "us-east-1")
+    apart = parse("uat", data, TODAY)
+    dev = parse("dev", committed(), TODAY)
+    assert check_fleet({"dev": dev, "uat": apart}) == (), "they are in accounts of their own"
+
+    shared = apart.model_copy(update={"account_id": dev.account_id})
+    problems = check_fleet({"dev": dev, "uat": shared})
+    assert {problem.file for problem in problems} == {"Pulumi.uat.yaml"}
+    assert path.partition(".")[0] in {problem.path for problem in problems}
+    for problem in problems:
+        assert "Pulumi.dev.yaml" in problem.allowed
+        assert "write the same in both files" in problem.remedy
 
 
 def test_environments_whose_ranges_overlap_are_refused_by_name() -> None:
@@ -888,8 +961,9 @@ def test_a_name_that_is_no_environment_is_a_finding(tmp_path: Path) -> None:
 
 def test_an_ended_waiver_is_a_finding() -> None:
     report = check(["dev"], ROOT, dt.date(2028, 1, 1))
-    assert report.findings
-    assert all("has ended" in finding.remedy for finding in report.findings)
+    ended = [finding for finding in report.findings if finding.path.startswith("waivers[")]
+    assert ended
+    assert all("has ended" in finding.remedy for finding in ended)
     assert report.usable == ("dev",)
 
 

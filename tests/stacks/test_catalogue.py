@@ -2,7 +2,6 @@ import pytest
 
 from infra.settings import Parameter
 from stacks.catalogue import parameter_sources, program_parameters
-from tests.graph import record
 from tests.stacks.programs import ENVIRONMENTS, environment_graph, settings
 
 
@@ -17,6 +16,7 @@ def test_derived_parameters_have_the_values_of_what_they_are_derived_from() -> N
     found = parameters("dev")
     assert found["/dev/mono-repo/app/environment"] == "dev"
     assert found["/dev/mono-repo/app/region"] == "us-east-1"
+    assert found["/dev/mono-repo/database/host"] == "host-databases-main"
     assert found["/dev/mono-repo/database/port"] == "5432"
     assert found["/dev/mono-repo/database/name"] == "mono_repo"
     assert found["/dev/mono-repo/api/url"] == "http://api-service.mono-repo.internal"
@@ -47,22 +47,5 @@ def test_a_workload_is_reached_by_https_once_there_is_a_certificate() -> None:
     certificate = "arn:aws:acm:us-east-1:111122223333:certificate/" + "0" * 36
     balancer = settings("dev").load_balancer.model_copy(update={"certificate_arn": certificate})
     changed = settings("dev").model_copy(update={"load_balancer": balancer})
-    sources = parameter_sources(changed, vpc_id="vpc-1")
+    sources = parameter_sources(changed, vpc_id="vpc-1", database_hosts={"main": "host"})
     assert sources["workload.web-app.url"] == "https://web-app.mono-repo.internal"
-
-
-def test_a_parameter_that_nothing_provides_is_left_out_with_a_warning_not_made_up() -> None:
-    entry = Parameter(
-        name="database/host",
-        type="String",
-        owner="program",
-        category="database",
-        description="Host",
-        source="database.main.host",
-    )
-    made: dict[str, object] = {}
-    graph = record(lambda: made.update(program_parameters([entry], {})))
-    assert made == {}
-    (warning,) = graph.warnings
-    assert warning.startswith("Parameters left out, as nothing in this stack provides them")
-    assert "database/host (from database.main.host)" in warning

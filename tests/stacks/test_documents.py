@@ -58,7 +58,7 @@ def test_iam_accepts_every_policy_and_trust(graph: Graph) -> None:
     for node in graph.resources("aws:iam/policy:Policy"):
         iam.create_policy(
             PolicyName=node.inputs["name"],
-            PolicyDocument=node.inputs["policy"],
+            PolicyDocument=real_arns(node.inputs["policy"]),
             Description=node.inputs["description"],
         )
 

@@ -70,8 +70,8 @@ def test_alarms_reach_the_recipients_of_the_stack_file(env: str) -> None:
         for node in graph.resources("aws:sns/topicSubscription:TopicSubscription")
     }
     assert subscribed == set(settings(env).alarms.recipients)
-    alarm = graph.one("aws:cloudwatch/metricAlarm:MetricAlarm")
-    assert alarm.inputs["alarmActions"] == [graph.exports["alarm_topic_arn"]]
+    for alarm in graph.resources("aws:cloudwatch/metricAlarm:MetricAlarm"):
+        assert alarm.inputs["alarmActions"] == [graph.exports["alarm_topic_arn"]], alarm.label
 
 
 def test_the_composition_stays_on_one_page(root: Path) -> None:

@@ -8,7 +8,14 @@ import pytest
 
 from infra import naming
 from tests.graph import AUTO_NAMED, STACK_TYPE, Graph, Node
-from tests.stacks.programs import ENVIRONMENTS, every_graph, graph_of, settings
+from tests.stacks.programs import (
+    ENVIRONMENTS,
+    every_graph,
+    graph_of,
+    kind_of,
+    settings,
+    settings_of,
+)
 
 PROVIDER = "pulumi:providers:aws"
 STATEFUL = {
@@ -21,13 +28,24 @@ STATEFUL = {
 }
 """What holds data, or is addressed by all that does: never replaced or deleted in passing."""
 UNTAGGABLE = {
+    "aws:autoscaling/attachment:Attachment",
     "aws:cloudwatch/eventTarget:EventTarget",
     "aws:cloudwatch/logMetricFilter:LogMetricFilter",
     "aws:cloudwatch/logResourcePolicy:LogResourcePolicy",
     "aws:ec2/route:Route",
     "aws:ec2/routeTableAssociation:RouteTableAssociation",
     "aws:ecr/lifecyclePolicy:LifecyclePolicy",
+    "aws:route53/record:Record",
+    "aws:ebs/encryptionByDefault:EncryptionByDefault",
+    "aws:ebs/snapshotBlockPublicAccess:SnapshotBlockPublicAccess",
+    "aws:ec2/instanceMetadataDefaults:InstanceMetadataDefaults",
+    "aws:iam/accountPasswordPolicy:AccountPasswordPolicy",
+    "aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock",
+    "aws:iam/group:Group",
+    "aws:iam/groupPolicyAttachment:GroupPolicyAttachment",
     "aws:iam/rolePolicy:RolePolicy",
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
+    "aws:iam/userGroupMembership:UserGroupMembership",
     "aws:kms/alias:Alias",
     "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
     "aws:s3/bucketLogging:BucketLogging",
@@ -47,11 +65,14 @@ PHYSICAL_NAMES = {
     "aws:cloudwatch/logResourcePolicy:LogResourcePolicy": "policyName",
     "aws:dynamodb/table:Table": "name",
     "aws:ecr/repository:Repository": "name",
+    "aws:iam/group:Group": "name",
     "aws:iam/instanceProfile:InstanceProfile": "name",
     "aws:iam/policy:Policy": "name",
     "aws:iam/role:Role": "name",
+    "aws:iam/user:User": "name",
     "aws:kms/alias:Alias": "name",
     "aws:s3/bucket:Bucket": "bucket",
+    "aws:secretsmanager/secret:Secret": "name",
     "aws:sns/topic:Topic": "name",
     "aws:ssm/parameter:Parameter": "name",
 }
@@ -69,13 +90,29 @@ def graph(stack: str) -> Graph:
     return GRAPHS[stack]
 
 
+KUBERNETES_PROVIDER = "pulumi:providers:kubernetes"
+PROVIDERS = (PROVIDER, KUBERNETES_PROVIDER)
+COMPONENTS = ("mono-repo:index:", "eks:index:")
+"""Our own components, and the remote one of the cluster."""
+
+
 def environment_of(stack: str) -> str:
-    return stack.removeprefix("bootstrap-")
+    return settings_of(stack).environment
+
+
+def custom(graph: Graph) -> list[Node]:
+    """Neither components nor providers."""
+    return [node for node in graph.resources() if node.custom and node.type not in PROVIDERS]
 
 
 def cloud(graph: Graph) -> list[Node]:
-    """Resources in the cloud: neither components nor providers."""
-    return [node for node in graph.resources() if node.custom and node.type != PROVIDER]
+    """Resources in the cloud."""
+    return [node for node in custom(graph) if node.type.startswith("aws:")]
+
+
+def cluster(graph: Graph) -> list[Node]:
+    """Objects in the cluster."""
+    return [node for node in custom(graph) if node.type.startswith("kubernetes:")]
 
 
 def policies(graph: Graph) -> list[tuple[str, dict[str, Any]]]:
@@ -92,9 +129,13 @@ def test_nothing_is_an_orphan(graph: Graph) -> None:
     for node in graph.resources():
         parent = graph.nodes[node.parent]
         if node.custom and node.type != PROVIDER:
-            assert parent.type.startswith("mono-repo:index:"), node.label
+            assert parent.type.startswith(COMPONENTS), node.label
         else:
-            assert parent.type == STACK_TYPE or parent.type.startswith("mono-repo:index:")
+            assert parent.type == STACK_TYPE or parent.type.startswith(COMPONENTS)
+
+
+def test_there_is_nothing_but_in_the_cloud_and_in_the_cluster(graph: Graph) -> None:
+    assert len(custom(graph)) == len(cloud(graph)) + len(cluster(graph))
 
 
 def test_every_resource_names_a_provider_that_is_bound_to_the_account(
@@ -106,12 +147,27 @@ def test_every_resource_names_a_provider_that_is_bound_to_the_account(
         assert json.loads(allowed) == [account], node.label
 
 
-def test_environments_act_as_the_deploy_role_and_bootstraps_as_their_caller(
+def test_every_object_of_a_cluster_names_its_provider_and_goes_with_the_cluster(
+    graph: Graph,
+) -> None:
+    for node in cluster(graph):
+        provider = graph.provider_of(node)
+        assert provider.inputs["clusterIdentifier"], node.label
+        assert graph.nodes[node.deleted_with].type == "aws:eks/cluster:Cluster", node.label
+
+
+def test_every_object_of_a_cluster_says_whose_it_is(graph: Graph) -> None:
+    for node in cluster(graph):
+        labels = node.inputs["metadata"]["labels"]
+        assert naming.CLUSTER_LABELS.items() <= labels.items(), node.label
+
+
+def test_environments_act_as_the_deploy_role_and_all_else_as_its_caller(
     graph: Graph, stack: str
 ) -> None:
     env = environment_of(stack)
     for provider in graph.resources(PROVIDER):
-        if stack.startswith("bootstrap-"):
+        if kind_of(stack) != "environment":
             assert "assumeRoles" not in provider.inputs
         else:
             (assumed,) = json.loads(provider.inputs["assumeRoles"])
@@ -131,10 +187,19 @@ def test_a_teardowns_settings_lift_every_protection_and_change_nothing_else(
     graph: Graph, stack: str
 ) -> None:
     env = environment_of(stack)
-    torn = settings(env).model_copy(update={"deletion_protection": False})
+    torn = settings(env).model_copy(
+        update={"deletion_protection": False, "final_snapshot_stamp": "20261231-235959"}
+    )
     lifted = graph_of(stack, torn)
     assert [node.label for node in cloud(lifted) if node.protect] == []
-    switches = {"deletionProtectionEnabled", "forceDestroy", "forceDelete"}
+    switches = {
+        "deletionProtection",
+        "deletionProtectionEnabled",
+        "enableDeletionProtection",
+        "finalSnapshotIdentifier",
+        "forceDelete",
+        "forceDestroy",
+    }
     before = {node.urn: node.inputs for node in cloud(graph)}
     for node in cloud(lifted):
         changed = {
@@ -148,7 +213,9 @@ def test_a_teardowns_settings_lift_every_protection_and_change_nothing_else(
 def test_everything_that_can_be_tagged_carries_the_environments_tags(
     graph: Graph, stack: str
 ) -> None:
-    expected = naming.tags(settings(environment_of(stack))).items()
+    ours = settings_of(stack)
+    tags = naming.account_tags(ours) if kind_of(stack) == "account" else naming.tags(ours)
+    expected = tags.items()
     for node in cloud(graph):
         if node.type in UNTAGGABLE:
             assert "tags" not in node.inputs, f"{node.type} takes tags after all"
@@ -158,7 +225,7 @@ def test_everything_that_can_be_tagged_carries_the_environments_tags(
 
 def test_every_component_and_the_stack_register_their_outputs_once(graph: Graph) -> None:
     for node in graph.nodes.values():
-        if not node.custom:
+        if not node.custom and not node.type.startswith("eks:"):
             assert len(graph.registered_outputs.get(node.urn, [])) == 1, node.label
 
 
@@ -173,7 +240,8 @@ def test_no_two_stacks_of_one_account_want_the_same_physical_name() -> None:
     """As if all environments shared one account: names that carry no environment would clash."""
     names = Counter(
         (node.type, node.inputs[PHYSICAL_NAMES[node.type]])
-        for graph in GRAPHS.values()
+        for stack, graph in GRAPHS.items()
+        if stack == "account-dev" or kind_of(stack) != "account"
         for node in cloud(graph)
         if node.inputs.get(PHYSICAL_NAMES.get(node.type, "")) is not None
     )
@@ -233,22 +301,43 @@ def test_no_policy_allows_everyone_or_everything(graph: Graph) -> None:
             assert "Condition" in statement or "Resource" in statement or "Principal" in statement
 
 
-def test_no_trust_is_given_to_a_bare_service_but_ec2_and_replication(graph: Graph) -> None:
+def test_no_trust_is_given_to_a_bare_service_but_where_aws_knows_no_other(graph: Graph) -> None:
     """A service that acts for anybody's account could be made to act for theirs here."""
-    bare = (["ec2.amazonaws.com"], ["s3.amazonaws.com"])
+    bare = (["cloudtrail.amazonaws.com"], ["ec2.amazonaws.com"], ["s3.amazonaws.com"])
+    ours = {"aws:SourceAccount", "aws:RequestTag/eks-cluster-arn"}
     for node in graph.resources("aws:iam/role:Role"):
         for statement in json.loads(node.inputs["assumeRolePolicy"])["Statement"]:
             services = statement["Principal"].get("Service", [])
             if services and services not in bare:
-                assert "aws:SourceAccount" in statement["Condition"]["StringEquals"], node.label
+                assert ours & set(statement["Condition"]["StringEquals"]), node.label
 
 
-def test_every_role_of_an_environment_carries_the_boundary(graph: Graph, stack: str) -> None:
-    if stack.startswith("bootstrap-"):
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("aws:iam/role:Role", "boundary"), ("aws:iam/user:User", "people-boundary")],
+)
+def test_every_role_and_every_user_of_an_environment_carries_its_boundary(
+    graph: Graph, stack: str, kind: str, name: str
+) -> None:
+    if kind_of(stack) != "environment":
         return
-    boundary = GRAPHS[f"bootstrap-{stack}"].one("aws:iam/policy:Policy").inputs["name"]
-    for node in graph.resources("aws:iam/role:Role"):
+    foundation = GRAPHS[f"bootstrap-{stack}"]
+    boundary = foundation.one("aws:iam/policy:Policy", f"bootstrap-{name}").inputs["name"]
+    for node in graph.resources(kind):
         assert node.inputs["permissionsBoundary"].endswith(f":policy/{boundary}"), node.label
+
+
+def test_a_group_is_given_a_policy_of_the_foundation(graph: Graph, stack: str) -> None:
+    if kind_of(stack) != "environment":
+        return
+    made = {
+        node.inputs["name"]
+        for node in GRAPHS[f"bootstrap-{stack}"].resources("aws:iam/policy:Policy")
+    }
+    given = graph.resources("aws:iam/groupPolicyAttachment:GroupPolicyAttachment")
+    assert given
+    for node in given:
+        assert node.inputs["policyArn"].rpartition("/")[2] in made, node.label
 
 
 def test_every_key_rotates_and_every_log_group_is_encrypted(graph: Graph) -> None:
