@@ -168,11 +168,12 @@ class _Mocks(mocks.Mocks):
         state.setdefault("arn", f"arn:mock:{args.typ}/{args.name}")
         return f"{args.name}-id", state
 
-    def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:
+    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         """Answer for what another stack has made; the rest the program must know itself."""
         assert args.token in LOOKED_UP, f"the program looks up {args.token}"
         name = args.args["name"]
-        return {key: _named_after(name, value) for key, value in LOOKED_UP[args.token].items()}
+        answer = {key: _named_after(name, value) for key, value in LOOKED_UP[args.token].items()}
+        return answer, []
 
 
 class _Monitor(mocks.MockMonitor):

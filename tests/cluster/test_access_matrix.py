@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -33,8 +34,20 @@ def objects(kubernetes: Provider) -> None:
         if node.custom and node.type.startswith("kubernetes:")
     ]
     for node in sorted(nodes, key=lambda node: "namespace" in node.inputs["metadata"]):
-        checked = kubernetes.check(node.type, node.name, None, dict(node.inputs))
+        checked = kubernetes.check(node.type, node.name, None, whole(node.inputs))
         kubernetes.create(node.type, node.name, checked.inputs)
+
+
+def whole(value: Any) -> Any:
+    """Return a value of the recorded graph with its numbers as the engine gives them."""
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case Mapping():
+            return {key: whole(item) for key, item in value.items()}
+        case list():
+            return [whole(item) for item in value]
+    return value
 
 
 def person(subject: str) -> Person:

@@ -104,7 +104,33 @@ _REGIONAL: Final = (
     ("repository", "ecr", "describe_repositories", "repositories[].repositoryName"),
     ("secret", "secretsmanager", "list_secrets", "SecretList[].Name"),
     ("database", "rds", "describe_db_instances", "DBInstances[].DBInstanceIdentifier"),
+    (
+        "database snapshot",
+        "rds",
+        "describe_db_snapshots",
+        "DBSnapshots[].DBSnapshotIdentifier",
+    ),
+    (
+        "database subnet group",
+        "rds",
+        "describe_db_subnet_groups",
+        "DBSubnetGroups[].DBSubnetGroupName",
+    ),
+    (
+        "database parameter group",
+        "rds",
+        "describe_db_parameter_groups",
+        "DBParameterGroups[?!starts_with(DBParameterGroupName, 'default.')].DBParameterGroupName",
+    ),
     ("cluster", "eks", "list_clusters", "clusters"),
+    (
+        "auto scaling group",
+        "autoscaling",
+        "describe_auto_scaling_groups",
+        "AutoScalingGroups[].AutoScalingGroupName",
+    ),
+    ("trail", "cloudtrail", "describe_trails", "trailList[].TrailARN"),
+    ("analyzer", "accessanalyzer", "list_analyzers", "analyzers[].name"),
     ("load balancer", "elbv2", "describe_load_balancers", "LoadBalancers[].LoadBalancerArn"),
     ("target group", "elbv2", "describe_target_groups", "TargetGroups[].TargetGroupArn"),
 )

@@ -23,6 +23,8 @@ pytestmark = pytest.mark.sandbox
 
 ACCOUNTS = {"dev": "111122223333", "uat": "444455556666", "prod": "777788889999"}
 REGIONS = ("us-east-1", "us-west-2")
+STACKS = ("account", "bootstrap", "environment")
+"""In the order in which they need each other."""
 
 Ops = Callable[..., dict[str, Any]]
 
@@ -69,29 +71,34 @@ def test_an_environment_stands_up_stays_as_it_is_heals_and_leaves_nothing(
     account = _account(home, environment)
     before = account.listing()
 
-    for stack in ("bootstrap", "environment"):
+    for stack in STACKS:
         made = ops("up", environment, "--stack", stack, "--yes")
         assert made["verification"]["differing"] == []
         assert _operations(made) == {"create"}
     operators = _set_up_parameters(ops, environment, account)
 
-    for stack in ("bootstrap", "environment"):
+    for stack in STACKS:
         for refresh in ((), ("--refresh",)):
             preview = ("preview", environment, "--stack", stack, "--detailed-exitcode", *refresh)
             assert _operations(ops(*preview)) == {"same"}, "a second preview shows no change"
 
     _edits_out_of_band_are_found_and_healed(ops, environment, account)
+    _edits_of_the_cluster_and_the_database_are_found_and_healed(ops, environment, account)
     _a_loss_in_the_bootstrap_is_found_and_healed(ops, environment, account)
+    _what_the_autoscaler_decides_is_no_change(ops, environment, account)
 
     refused = ops("destroy", environment, "--yes", code=ExitCode.ERROR)
     assert any("because it is protected" in said["message"] for said in refused["diagnostics"])
-    for stack in ("environment", "bootstrap"):
+    for stack in reversed(STACKS):
         gone = ops("destroy", environment, "--stack", stack, "--yes", "--unprotect")
         assert _operations(gone) == {"delete"}
         assert _resources(home, environment, stack) == ()
 
     left = difference(before, account.listing())
+    (snapshot,) = left.pop("database snapshot")
+    assert snapshot.startswith(f"mono-repo-{environment}-snapshot-")
     assert left == {"parameter": sorted(operators)}, "what operators own is theirs to delete"
+    account.client("rds").delete_db_snapshot(DBSnapshotIdentifier=snapshot)
     account.client("ssm").delete_parameters(Names=sorted(operators))
     assert difference(before, account.listing()) == {}
 
@@ -141,6 +148,45 @@ def _edits_out_of_band_are_found_and_healed(ops: Ops, environment: str, account:
     assert _operations(again) == {"same"}
 
 
+def _edits_of_the_cluster_and_the_database_are_found_and_healed(
+    ops: Ops, environment: str, account: Account
+) -> None:
+    eks, rds = account.client("eks"), account.client("rds")
+    cluster, database = naming.cluster(environment), f"mono-repo-{environment}"
+    eks.update_addon(clusterName=cluster, addonName="coredns", addonVersion="v1.0.0-eksbuild.1")
+    rds.modify_db_instance(DBInstanceIdentifier=database, BackupRetentionPeriod=1)
+
+    found = ops("preview", environment, "--refresh", "--detailed-exitcode", code=ExitCode.FINDINGS)
+    changed = {
+        item["name"]: {change["path"] for change in item["changes"]}
+        for item in found["resources"]
+        if item["op"] != "same"
+    }
+    assert changed == {
+        "cluster-coredns": {"addonVersion"},
+        "databases-main": {"backupRetentionPeriod"},
+    }
+
+    ops("up", environment, "--refresh", "--yes")
+    assert eks.describe_addon(clusterName=cluster, addonName="coredns")["addon"][
+        "addonVersion"
+    ].startswith("v1.1")
+    (instance,) = rds.describe_db_instances(DBInstanceIdentifier=database)["DBInstances"]
+    assert instance["BackupRetentionPeriod"] > 1
+    again = ops("preview", environment, "--refresh", "--detailed-exitcode")
+    assert _operations(again) == {"same"}
+
+
+def _what_the_autoscaler_decides_is_no_change(ops: Ops, environment: str, account: Account) -> None:
+    eks, cluster = account.client("eks"), naming.cluster(environment)
+    for group in eks.list_nodegroups(clusterName=cluster)["nodegroups"]:
+        sizes = eks.describe_nodegroup(clusterName=cluster, nodegroupName=group)["nodegroup"]
+        grown = {"desiredSize": sizes["scalingConfig"]["maxSize"]}
+        eks.update_nodegroup_config(clusterName=cluster, nodegroupName=group, scalingConfig=grown)
+    again = ops("preview", environment, "--refresh", "--detailed-exitcode")
+    assert _operations(again) == {"same"}
+
+
 def _a_loss_in_the_bootstrap_is_found_and_healed(
     ops: Ops, environment: str, account: Account
 ) -> None:
@@ -160,7 +206,11 @@ def _operations(report: dict[str, Any]) -> set[str]:
 
 
 def _resources(home: Path, environment: str, stack: str) -> tuple[object, ...]:
-    project = naming.BOOTSTRAP_PROJECT if stack == "bootstrap" else naming.PROJECT
-    state = Backend(home, version="").open(StackReference(project, environment))
+    project, name = {
+        "account": (naming.ACCOUNT_PROJECT, ACCOUNTS[environment]),
+        "bootstrap": (naming.BOOTSTRAP_PROJECT, environment),
+        "environment": (naming.PROJECT, environment),
+    }[stack]
+    state = Backend(home, version="").open(StackReference(project, name))
     snapshot = state.snapshot(Kept())
     return (*snapshot.resources, *snapshot.pending_operations)

@@ -81,6 +81,6 @@ def graph_of(stack: str, settings: Settings) -> Graph:
 
 def every_graph() -> dict[str, Graph]:
     """Return the graphs of all stacks of all environments, by a name for messages."""
-    graphs = {env: environment_graph(env) for env in ENVIRONMENTS}
+    graphs: dict[str, Graph] = {env: environment_graph(env) for env in ENVIRONMENTS}
     graphs |= {f"bootstrap-{env}": bootstrap_graph(env) for env in ENVIRONMENTS}
     return graphs | {f"account-{env}": account_graph(env) for env in ENVIRONMENTS}

@@ -315,7 +315,7 @@ INSTANCE: Final = Row(
         "resourceId",
         "status",
     ),
-    volatile=("address", "arn", "endpoint", "engineVersionActual", "masterUserSecrets", "status"),
+    volatile=("engineVersionActual", "status"),
     names={
         "arn": "DBInstanceArn",
         "backupWindow": "PreferredBackupWindow",
