@@ -43,6 +43,8 @@ START_DEADLINE: Final = 90.0
 END_DEADLINE: Final = 10.0
 PROBE_TIMEOUT: Final = 5.0
 PROBE_PAUSE: Final = 0.1
+UNSEEN_LIMIT: Final = 2.0
+"""Seconds for which a process that is not seen may yet be becoming its program."""
 PORT_ATTEMPTS: Final = 3
 _LOG_TAIL: Final = 2000
 _ADDRESS_TAKEN: Final = os.strerror(errno.EADDRINUSE).lower()
@@ -380,14 +382,15 @@ def _recorded(
 
 def _wait(directory: Path, port: int, files: Certificates, limit: float) -> str:
     """Wait until the API server is ready; give its version, or nothing if the port was taken."""
-    missing: set[str] = set()
+    last_seen = dict.fromkeys((API_SERVER, ETCD), time.monotonic())
     while time.monotonic() < limit:
         if _ready(port, files):
             told = json.loads(_get(port, files, "/version") or b"{}")
             return str(told.get("gitVersion") or "unknown")
+        now = time.monotonic()
+        last_seen |= dict.fromkeys(_processes(directory), now)
         # A process that is just becoming another program shows no command line.
-        before, missing = missing, {API_SERVER, ETCD} - set(_processes(directory))
-        ended = before & missing
+        ended = {name for name, seen in last_seen.items() if now - seen > UNSEEN_LIMIT}
         if API_SERVER in ended and _ADDRESS_TAKEN in _tail(directory).lower():
             return ""
         if ended:
