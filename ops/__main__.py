@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _INTERRUPTED = 130  # what typer makes of a KeyboardInterrupt
 _OWN_PACKAGES = ("components", "infra", "ops", "stacks")
-_STACK_COMMANDS = ("preview", "up", "refresh", "destroy", "outputs", "env", "params")
+_STACK_COMMANDS = ("adopt", "preview", "up", "refresh", "destroy", "outputs", "env", "params")
 
 
 def _group(help_: str) -> typer.Typer:
@@ -67,6 +67,7 @@ class _Form(StrEnum):
 class _Kind(StrEnum):
     ENVIRONMENT = "environment"
     BOOTSTRAP = "bootstrap"
+    ACCOUNT = "account"
 
 
 _Environment = Annotated[str, typer.Argument(metavar="ENV", help="dev, uat or prod.")]
@@ -82,8 +83,8 @@ _StackOption = Annotated[
     _Kind,
     typer.Option(
         "--stack",
-        metavar="environment|bootstrap",
-        help="The environment, or what outlives it.",
+        metavar="environment|bootstrap|account",
+        help="The environment, what outlives it, or what its account has once.",
     ),
 ]
 _DiffOption = Annotated[bool, typer.Option("--diff", help="Show every property, old and new.")]
@@ -251,6 +252,34 @@ def destroy(
 
 
 @app.command()
+def adopt(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    stack: _StackOption = _Kind.ENVIRONMENT,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Plan only; required, since it never does more.")
+    ] = False,
+    import_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--import-file",
+            metavar="FILE",
+            help="Write what `pulumi import --file` takes; FILE must not be there yet.",
+        ),
+    ] = None,
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+) -> None:
+    """Plan the adoption of what another tool has made: find it by name, give its import ids."""
+    from ops.adopt import refuse_to_apply
+
+    refuse_to_apply(planned=plan)
+    command = _command(context, environment, stack, _form(output, json=json), diff=False)
+    _end(command.adopt(import_file))
+
+
+@app.command()
 def outputs(
     context: typer.Context,
     environment: _Environment,
@@ -333,7 +362,7 @@ def params_setup(
 
 @_sandbox.command("start")
 def sandbox_start(context: typer.Context, environment: _Environment) -> None:
-    """Stand an environment up: bootstrap, environment, parameters; show what there is."""
+    """Stand an environment up: account, bootstrap, environment, parameters; show what there is."""
     from ops.commands import start_sandbox
 
     _end(start_sandbox(_setting(context, sandbox=True), environment))

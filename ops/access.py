@@ -23,10 +23,15 @@ if TYPE_CHECKING:
     from infra.settings import Settings
 
 Mode = Literal["aws", "sandbox"]
-StackKind = Literal["environment", "bootstrap"]
+StackKind = Literal["environment", "bootstrap", "account"]
 
 PROJECT_FILE: Final = "Pulumi.yaml"
 
+_PROJECTS: Final[Mapping[StackKind, str]] = {
+    "environment": naming.PROJECT,
+    "bootstrap": naming.BOOTSTRAP_PROJECT,
+    "account": naming.ACCOUNT_PROJECT,
+}
 _EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _INVALID: Final = frozenset(
     {
@@ -65,7 +70,7 @@ class Access:
         return Header(
             mode=self.mode,
             environment=self.environment,
-            stack=f"{project(kind)}/{self.environment}",
+            stack=f"{project(kind)}/{stack_name(kind, self.settings)}",
             account_id=self.settings.account_id,
             region=self.settings.region,
             cloud=self.cloud,
@@ -76,7 +81,12 @@ class Access:
 
 def project(kind: StackKind) -> str:
     """Give the Pulumi project of a kind of stack."""
-    return naming.BOOTSTRAP_PROJECT if kind == "bootstrap" else naming.PROJECT
+    return _PROJECTS[kind]
+
+
+def stack_name(kind: StackKind, settings: Settings) -> str:
+    """Give the name of a stack: the environment's, or its account's, which others may share."""
+    return settings.account_id if kind == "account" else settings.environment
 
 
 def find_root(start: Path) -> Path:
@@ -110,6 +120,23 @@ def load_settings(root: Path, environment: str) -> Settings:
         return load(environment, root, dt.datetime.now(tz=dt.UTC).date())
     except SettingsError as error:
         raise UsageError(str(error)) from error
+
+
+def account_settings(root: Path, settings: Settings) -> tuple[Settings, ...]:
+    """Give the settings of every environment in the account of one, which comes first.
+
+    Raises `UsageError` where they do not agree on what the account has once, or a stack file
+    cannot be read: which account it is in cannot be told then.
+    """
+    from infra.settings import SettingsError, check_fleet
+
+    others = (env for env in naming.ENVIRONMENTS if env != settings.environment)
+    found = [settings, *(load_settings(root, env) for env in others)]
+    together = [item for item in found if item.account_id == settings.account_id]
+    problems = check_fleet({item.environment: item for item in together})
+    if problems:
+        raise UsageError(str(SettingsError(problems)))
+    return tuple(together)
 
 
 def aws(root: Path, settings: Settings, environment: Mapping[str, str] = os.environ) -> Access:

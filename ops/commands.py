@@ -146,6 +146,32 @@ class StackCommand:
             return self._destroy_protected(options, yes=yes, detailed=detailed)
         return self.change("destroy", options, yes=yes, detailed=detailed)[1]
 
+    def adopt(self, import_file: Path | None) -> ExitCode:
+        """Look for what `up` would create and is there already; write what imports it."""
+        from ops import adopt, live, update
+
+        log = adopt.PlannedInputs()
+        with self.setting.terminal.progress(f"previewing {self.header.stack}") as watch:
+            planned = update.run(
+                self.stack,
+                "preview",
+                header=self.header,
+                options=update.Options(),
+                log=log,
+                watch=watch,
+                tell=self.setting.terminal.note,
+            )
+        if planned.result == "failed":
+            self._show(self._explained(planned))
+            return update.exit_code(planned)
+        account = live.Account(
+            self.access.client, self.access.environment, self.access.settings.account_id
+        )
+        adoptions = adopt.plan(log.program, account)
+        report = adopt.report(self.header, log.program, adoptions, import_file)
+        self.setting.show(report, render.adoption(report), render.markdown_adoption(report))
+        return adopt.exit_code(report)
+
     def _destroy_protected(self, options: update.Options, *, yes: bool, detailed: bool) -> ExitCode:
         from ops import protection, update
 
@@ -353,14 +379,14 @@ def configure_sandbox(setting: Setting, environment: str, request: Any) -> ExitC
 
 
 def start_sandbox(setting: Setting, environment: str) -> ExitCode:
-    """`ops sandbox start`: bootstrap, environment and parameters, then what was made."""
+    """`ops sandbox start`: account, bootstrap, environment, parameters, then what was made."""
     from ops.update import Options
 
     terminal = setting.terminal
     accesses.require_environment(environment)
     setting = replace(setting, closing=False)
     made: list[UpdateReport] = []
-    kinds: tuple[StackKind, ...] = ("bootstrap", "environment")
+    kinds: tuple[StackKind, ...] = ("account", "bootstrap", "environment")
     for kind in kinds:
         command = StackCommand(setting, environment, kind)
         report, code = command.change("up", Options(), yes=True, verify=True)

@@ -25,8 +25,16 @@ LOSSES: Final = {
 """Type → operations that `up` never does to it: they lose data, or everything that is inside."""
 
 
+NAMES: Final = {"aws:rds/instance:Instance": "identifier"}
+"""Type → the property that says which live thing it is: `up` never renames that in place."""
+
+
 def refuse_losses(report: UpdateReport) -> None:
-    """Refuse an `up` whose plan would delete or replace a database, or replace a subnet."""
+    """Refuse an `up` whose plan would lose a database or what is in a subnet, or rename a database.
+
+    A rename loses nothing, but it moves the address, cuts off whoever is connected, and is hardly
+    ever what an edited identifier means: a restored instance is taken over by a restore.
+    """
     losses = [change for change in report.resources if change.op in LOSSES.get(change.type, ())]
     if losses:
         named = "\n".join(
@@ -35,6 +43,21 @@ def refuse_losses(report: UpdateReport) -> None:
         raise RefusedError(
             f"The plan would lose what cannot be made again. Nothing was changed.\n{named}\n"
             "Look at the differences (ops preview --diff) and undo the change that forces this."
+        )
+    renames = [
+        f"    {short_type(change.type)} {change.name}: {item.old} would be renamed to {item.new}"
+        for change in report.resources
+        if change.op == "update" and not change.refreshed
+        for item in change.changes
+        if item.path == NAMES.get(change.type)
+    ]
+    if renames:
+        named = "\n".join(renames)
+        raise RefusedError(
+            f"The plan would rename what is live, and with it its address. Nothing was changed.\n"
+            f"{named}\n"
+            "Put the former name back into the settings. To go on with another instance, such as a "
+            "restored one, restore: that takes it over and renames nothing."
         )
 
 

@@ -7,6 +7,7 @@ with a teardown's settings; an aborted destroy leaves that to the next `up`.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -58,17 +59,21 @@ def protected(held: Iterable[Entry]) -> tuple[str, ...]:
 def teardown_settings(access: Access, kind: StackKind) -> Iterator[tuple[Stack, Path | None]]:
     """Give the stack as a teardown's settings make it: with `deletion_protection: false`.
 
-    With it comes the configuration file that an update has to be given for that; None where the
-    stack brings its settings. Neither the stack file nor its overrides are touched.
+    Its databases leave last snapshots, named by the moment. With it comes the configuration file
+    that an update has to be given for that; None where the stack brings its settings. Neither the
+    stack file nor its overrides are touched.
     """
-    settings = access.settings.model_copy(update={"deletion_protection": False})
-    stack = open_stack(replace(access, settings=settings), kind)
-    if kind == "bootstrap":  # an inline program is given its settings
+    stamp = dt.datetime.now(tz=dt.UTC).strftime("%Y%m%d-%H%M%S")
+    teardown: dict[str, bool | str] = {"deletion_protection": False, "final_snapshot_stamp": stamp}
+    settings = access.settings.model_copy(update=teardown)
+    stack = open_stack(replace(access, settings=settings), kind, teardown=True)
+    if kind != "environment":  # an inline program is given its settings
         yield stack, None
         return
     from ops.sandbox import configuration_file
 
-    with configuration_file(access, {"settings.deletion_protection": False}) as file:
+    edits = {f"settings.{key}": value for key, value in teardown.items()}
+    with configuration_file(access, edits) as file:
         yield stack, file
 
 

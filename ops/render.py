@@ -31,6 +31,7 @@ from ops.tree import (
 )
 
 if TYPE_CHECKING:
+    from ops.adopt import AdoptionReport
     from ops.parameters.setup import SetupReport
     from ops.settings import SettingsReport
 
@@ -83,6 +84,17 @@ _OUTCOMES: Final[Mapping[str, tuple[str, str, str]]] = {
     "failed": ("!", "bold red", "FAILED"),
     "differs": ("!", "yellow", "differs"),
     "needs-value": ("?", "yellow", "needs a value"),
+}
+
+_ADOPTIONS: Final[Mapping[str, str]] = {
+    "adopt": "green",
+    "differs": "bold red",
+    "ambiguous": "bold red",
+    "create": "",
+    "set": "",
+    "later": "yellow",
+    "unsupported": "yellow",
+    "unknown": "bold red",
 }
 
 _CHANGE_SIGNS: Final = {"add": "+", "update": "~", "delete": "-"}
@@ -247,10 +259,52 @@ def markdown_parameters(report: SetupReport) -> Iterator[Line]:
         yield Line(f"| `{result.name}` | {result.type} | {words} | {message} |")
 
 
+def adoption(report: AdoptionReport) -> Iterator[Line]:
+    """Give what was found of what the program would create, and how to adopt it."""
+    from ops.adopt import MEANINGS
+
+    for outcome, number in report.counts.items():
+        yield Line(f"{number} {MEANINGS[outcome]}", _ADOPTIONS[outcome])
+        for item in report.adoptions:
+            if item.outcome == outcome and outcome not in ("create", "set"):
+                details = " · ".join(part for part in (item.id, item.message) if part)
+                yield Line(f"    {short_type(item.type)}  {item.name}  {details}".rstrip())
+    yield Line(f"{report.in_state} in the state already")
+    if report.file:
+        yield Line(f"Written: {report.file}")
+    if report.steps:
+        yield Line("")
+        yield Line("Then:", "bold")
+        yield from (Line(f"    {step}") for step in report.steps)
+
+
+def markdown_adoption(report: AdoptionReport) -> Iterator[Line]:
+    """Give the same as a Markdown table."""
+    yield Line(f"### Adoption: {report.header.stack}")
+    yield Line("")
+    yield Line("| type | name | what | id | why |")
+    yield Line("|---|---|---|---|---|")
+    for item in report.adoptions:
+        cells = (
+            f"`{short_type(item.type)}`",
+            item.name,
+            item.outcome,
+            f"`{item.id}`" if item.id else "",
+            item.message,
+        )
+        yield Line("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    if report.steps:
+        yield Line("")
+        yield Line("```sh")
+        yield from (Line(step) for step in report.steps)
+        yield Line("```")
+
+
 def settings(report: SettingsReport) -> Iterator[Line]:
     """Give what is wrong with stack files, file by file, or that nothing is."""
-    for env in report.checked:
-        file = naming.stack_file(env)
+    files = [naming.stack_file(env) for env in report.checked]
+    others = (problem.file for problem in report.findings)
+    for file in dict.fromkeys([*files, *others]):
         problems = [problem for problem in report.findings if problem.file == file]
         if not problems:
             yield Line(f"{file}: no problem found", "green")
@@ -292,6 +346,17 @@ def sandbox(report: SandboxReport) -> Iterator[Line]:
         yield Line(
             f"    stack    {stack['project']}/{stack['stack']}: "
             f"{stack['resources']} resources{lost}"
+        )
+    for cluster in report.clusters:
+        yield Line(
+            f"    cluster  {cluster['name']}: Kubernetes {cluster['version']} at"
+            f" {cluster['endpoint']}, {cluster['state']}, {cluster['memory'] >> 20} MiB"
+        )
+        yield Line(f"             kubectl --kubeconfig {cluster['kubeconfig']}")
+    if not report.kubernetes:
+        yield Line(
+            "    clusters have no API server here: Kubernetes objects are only recorded"
+            " (`make kube` builds one)"
         )
 
 

@@ -106,6 +106,10 @@ class SandboxReport:
     message: str = ""
     stacks: Sequence[Mapping[str, Any]] = ()
     """Each with project, stack, resources, cloud (identity that its state describes)."""
+    clusters: Sequence[Mapping[str, Any]] = ()
+    """Each with name, state, endpoint, version, memory (bytes), kubeconfig, log."""
+    kubernetes: str = ""
+    """Which API server the clusters' objects are applied to: its path, or empty (recorded)."""
     command: Literal["sandbox status"] = "sandbox status"
     version: int = REPORT_VERSION
 

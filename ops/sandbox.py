@@ -12,15 +12,23 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from infra import naming
-from infra.sandbox import servers
+from infra.sandbox import clusters, servers
 from infra.sandbox.engine.backend import Backend, BackendError, StackReference
 from infra.sandbox.engine.checkpoint import Kept
 from infra.sandbox.engine.session import HOME_SECRETS
 from infra.sandbox.engine.state import package_of
-from ops.access import Access, client_config, require_environment
+from ops.access import (
+    Access,
+    StackKind,
+    client_config,
+    load_settings,
+    project,
+    require_environment,
+    stack_name,
+)
 from ops.errors import OpsError, RefusedError
 from ops.report import SandboxReport
 
@@ -29,9 +37,9 @@ if TYPE_CHECKING:
 
     from infra.settings import Settings
 
-_BOOTSTRAP_FOLDER: Final = "bootstrap"
+_INLINE_FOLDERS: Final = ("bootstrap", "account")
 _CONFIGURATION_FOLDER: Final = "configuration"
-_OWN_FOLDERS: Final = (".pulumi", _BOOTSTRAP_FOLDER, _CONFIGURATION_FOLDER)
+_OWN_FOLDERS: Final = (".pulumi", *_INLINE_FOLDERS, _CONFIGURATION_FOLDER, clusters.FOLDER)
 _OWN_FILES: Final = (servers.RECORD, servers.LOG, "cloud.lock", HOME_SECRETS)
 
 
@@ -51,7 +59,7 @@ def access(root: Path, settings: Settings, *, state_only: bool = False) -> Acces
         found = servers.status(folder)
         label = _label(found.cloud) if found.cloud else "sandbox, not running"
         return _access(root, settings, label, {}, _no_client)
-    cloud = _cloud(folder, settings.environment)
+    cloud = _cloud(folder, settings)
     try:
         credentials = servers.assume(cloud, settings.account_id, settings.region)
     except servers.SandboxServerError as error:
@@ -71,20 +79,20 @@ def embedded_command(access: Access) -> PulumiCommand:
     return cast("PulumiCommand", command)
 
 
-def bootstrap_directory(access: Access) -> Path:
-    """Give the inline bootstrap program's working directory, the same at every run."""
-    folder = home(access.root) / _BOOTSTRAP_FOLDER
+def inline_directory(access: Access, kind: StackKind) -> Path:
+    """Give an inline program's working directory, the same at every run."""
+    folder = home(access.root) / kind
     folder.mkdir(parents=True, exist_ok=True)
-    project = folder / "Pulumi.yaml"
-    text = f"name: {naming.BOOTSTRAP_PROJECT}\nruntime: python\n"
+    file = folder / "Pulumi.yaml"
+    text = f"name: {project(kind)}\nruntime: python\n"
     # Written here, because the SDK would note the current directory in it.
-    if not project.exists() or project.read_text(encoding="utf-8") != text:
-        project.write_text(text, encoding="utf-8")
+    if not file.exists() or file.read_text(encoding="utf-8") != text:
+        file.write_text(text, encoding="utf-8")
     return folder
 
 
 @contextmanager
-def configuration_file(access: Access, settings: Mapping[str, bool]) -> Iterator[Path]:
+def configuration_file(access: Access, settings: Mapping[str, bool | str]) -> Iterator[Path]:
     """Give a file with the environment's configuration in force, and these settings over it.
 
     `settings`: a key's path in the project's configuration → value. The file is the caller's
@@ -121,7 +129,7 @@ def recorded_types(access: Access) -> Callable[[str], bool]:
     from infra.sandbox.engine.drivers import registry
     from infra.sandbox.engine.provider import ProviderError
 
-    providers = registry(access.variables)
+    providers = registry(access.variables, home(access.root))
 
     @cache
     def is_recorded(type_: str) -> bool:
@@ -152,6 +160,7 @@ def status(root: Path) -> SandboxReport:
     found = _status(folder)
     running = found.state == "running"
     cloud = found.cloud
+    programs = clusters.programs()
     return SandboxReport(
         running=running,
         home=str(folder),
@@ -160,7 +169,28 @@ def status(root: Path) -> SandboxReport:
         pid=cloud.pid if cloud and running else None,
         message="" if running else _sentence(found.detail),
         stacks=[_described(folder, stack) for stack in _backend(folder).stacks()],
+        clusters=_clusters(folder),
+        kubernetes=str(programs.kube_apiserver) if programs else "",
     )
+
+
+def _clusters(folder: Path) -> list[dict[str, Any]]:
+    try:
+        found = clusters.known(folder)
+    except clusters.ClusterError as error:
+        raise OpsError(str(error)) from error
+    return [
+        {
+            "name": status.server.cluster,
+            "state": status.state,
+            "endpoint": status.server.endpoint,
+            "version": status.server.version,
+            "memory": status.memory,
+            "kubeconfig": str(status.server.kubeconfig),
+            "log": str(status.server.log),
+        }
+        for status in found
+    ]
 
 
 def stop(root: Path) -> str:
@@ -204,34 +234,45 @@ def reset(root: Path) -> str:
 def reset_environment(root: Path, environment: str) -> str:
     """Forget an environment's stacks whose cloud is gone; give a sentence on what was done.
 
-    Raises `RefusedError` for a stack whose resources are still there.
+    So is its account's, which other environments may share; one that is still there is left.
+    Raises `RefusedError` for an environment's own stack whose resources are still there.
     """
     require_environment(environment, "Nothing was reset.")
     folder = home(root)
-    stacks = list(_stacks_of(folder, environment))
+    stacks = list(_stacks_of(folder, load_settings(root, environment)))
     _refuse_running(folder, stacks, "reset")
     found = _status(folder)
     _refuse_silent(found)
     alive = found.cloud.identity if found.cloud and found.state == "running" else None
-    for stack in stacks:
-        if alive and _resources(folder, stack) and _cloud_of(folder, stack) == alive:
+    there = [
+        stack
+        for stack in stacks
+        if alive and _resources(folder, stack) and _cloud_of(folder, stack) == alive
+    ]
+    for stack in there:
+        if stack.project != naming.ACCOUNT_PROJECT:
             raise RefusedError(
                 f"The resources of {stack.project}/{stack.name} are in the running cloud: "
                 "forgetting them would leave them behind. Nothing was reset. Remove them with "
                 f"`ops --sandbox destroy {environment} --unprotect`, or reset the whole sandbox: "
                 "`ops sandbox reset`"
             )
-    for stack in stacks:
+    lost = [stack for stack in stacks if stack not in there]
+    for stack in lost:
         _backend(folder).remove(stack, force=True)
-    names = ", ".join(f"{stack.project}/{stack.name}" for stack in stacks)
-    return f"Forgotten: {names}." if stacks else f"The sandbox has no stack {environment}."
+    kept = f" Left, as it is still there: {_names(there)}." if there else ""
+    if not lost:
+        return f"The sandbox has no stack {environment} to forget.{kept}"
+    names = ", ".join(f"{stack.project}/{stack.name}" for stack in lost)
+    return f"Forgotten: {names}.{kept}"
 
 
-def _cloud(folder: Path, environment: str) -> servers.Cloud:
+def _cloud(folder: Path, settings: Settings) -> servers.Cloud:
     """Give the running cloud; start one unless the environment's state describes one that ended."""
+    environment = settings.environment
     found = _status(folder)
     _refuse_silent(found)
-    held = [stack for stack in _stacks_of(folder, environment) if _resources(folder, stack)]
+    held = [stack for stack in _stacks_of(folder, settings) if _resources(folder, stack)]
     if found.state == "foreign":
         raise RefusedError(
             f"{_sentence(found.detail)} Nothing was run, and that server was left alone. "
@@ -320,8 +361,12 @@ def _backend(folder: Path) -> Backend:
     return Backend(folder, version="")
 
 
-def _stacks_of(folder: Path, environment: str) -> Iterator[StackReference]:
-    return (stack for stack in _backend(folder).stacks() if stack.name == environment)
+def _stacks_of(folder: Path, settings: Settings) -> Iterator[StackReference]:
+    """Give the environment's stacks, and its account's."""
+    ours = {
+        StackReference(project(kind), stack_name(kind, settings)) for kind in get_args(StackKind)
+    }
+    return (stack for stack in _backend(folder).stacks() if stack in ours)
 
 
 def _resources(folder: Path, stack: StackReference) -> int:

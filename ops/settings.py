@@ -6,12 +6,12 @@ Reads files only; asks no cloud.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from infra import naming
+from infra import naming, version_calendar
 from infra.settings import Problem, Settings, SettingsError, check_fleet, ended_waivers, load
 
 REPORT_VERSION = 1
@@ -43,7 +43,8 @@ def check(envs: Sequence[str], root: Path, today: dt.date) -> SettingsReport:
     """Check the stack files of `envs` in the folder `root`, and how they go together.
 
     `all`, or none named, stands for every environment. What they must be apart from is every
-    environment with a usable file, asked for or not. `today` decides which waivers have ended.
+    environment with a usable file, asked for or not. `today` decides which waivers have ended and
+    which versions leave support.
     A user's mistake is a finding, never an exception.
     """
     asked = _environments(envs)
@@ -57,14 +58,21 @@ def check(envs: Sequence[str], root: Path, today: dt.date) -> SettingsReport:
         except SettingsError as error:
             findings += error.problems if env in asked else ()
         else:
-            findings += ended_waivers(usable[env], today) if env in asked else ()
+            findings += _dated(usable[env], today) if env in asked else ()
     files = {naming.stack_file(env) for env in asked}
     findings += (problem for problem in check_fleet(usable) if problem.file in files)
     return SettingsReport(
         checked=asked,
         usable=tuple(env for env in asked if env in usable),
-        findings=tuple(findings),
+        # An old calendar is one finding, however many files were checked with it.
+        findings=tuple(dict.fromkeys(findings)),
     )
+
+
+def _dated(settings: Settings, today: dt.date) -> Iterator[Problem]:
+    """Find what is right in itself and wrong on the day: no update is refused because of it."""
+    yield from ended_waivers(settings, today)
+    yield from (finding.problem for finding in version_calendar.findings(settings, today))
 
 
 def _environments(envs: Sequence[str]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from infra import naming
-from ops.access import Access, StackKind, project
+from ops.access import Access, StackKind, account_settings, project, stack_name
 from ops.errors import OpsError, RefusedError, UsageError
 
 if TYPE_CHECKING:
@@ -29,16 +29,23 @@ _INSTALL: Final = (
 )
 
 
-def open_stack(access: Access, kind: StackKind = "environment", *, create: bool = True) -> Stack:
-    """Open an environment's stack.
+def open_stack(
+    access: Access,
+    kind: StackKind = "environment",
+    *,
+    create: bool = True,
+    teardown: bool = False,
+) -> Stack:
+    """Open an environment's stack, or that of its account.
 
+    `teardown`: the account's stack protects nothing, whatever its environments ask for.
     In the sandbox a stack that is not there yet is made, empty, unless `create` says no. On AWS
     it has to be there: where its state lives, and the key of its secrets, are chosen once, when
     it is initialised. Raises `OpsError` where there is none.
     """
     from pulumi import automation
 
-    inline = kind == "bootstrap"
+    name = stack_name(kind, access.settings)
     if access.mode == "aws":
         _refuse_on_aws(access, kind)
     options = automation.LocalWorkspaceOptions(
@@ -52,16 +59,16 @@ def open_stack(access: Access, kind: StackKind = "environment", *, create: bool 
         else automation.select_stack
     )
     try:
-        if inline:
-            return select(
-                access.environment,
-                project_name=project(kind),
-                program=_bootstrap_program(access),
-                opts=options,
-            )
-        return select(access.environment, work_dir=options.work_dir, opts=options)
+        if kind == "environment":
+            return select(name, work_dir=options.work_dir, opts=options)
+        program = (
+            _bootstrap_program(access)
+            if kind == "bootstrap"
+            else _account_program(access, teardown=teardown)
+        )
+        return select(name, project_name=project(kind), program=program, opts=options)
     except automation.StackNotFoundError as error:
-        raise OpsError(_not_initialised(access)) from error
+        raise OpsError(_not_initialised(access, name)) from error
 
 
 def _refuse_on_aws(access: Access, kind: StackKind) -> None:
@@ -71,6 +78,12 @@ def _refuse_on_aws(access: Access, kind: StackKind) -> None:
             "The bootstrap stack makes the bucket that its own state is then moved into. On AWS "
             "this release of ops does not do that move yet, so nothing was run. "
             f"To rehearse it: ops --sandbox preview {env} --stack bootstrap"
+        )
+    if kind == "account":
+        raise RefusedError(
+            "Where the account stack's state lives is made by the bootstrap, as its own state's "
+            "home is. On AWS this release of ops does not move them there yet, so nothing was "
+            f"run. To rehearse it: ops --sandbox preview {env} --stack account"
         )
     if access.settings.backend.url is None:
         raise UsageError(
@@ -83,9 +96,9 @@ def _refuse_on_aws(access: Access, kind: StackKind) -> None:
 def _work_dir(access: Access, kind: StackKind) -> Path:
     if kind == "environment":
         return access.root
-    from ops.sandbox import bootstrap_directory
+    from ops.sandbox import inline_directory
 
-    return bootstrap_directory(access)
+    return inline_directory(access, kind)
 
 
 def _command(access: Access) -> PulumiCommand:
@@ -139,12 +152,28 @@ def _bootstrap_program(access: Access) -> Callable[[], None]:
     return program
 
 
-def _not_initialised(access: Access) -> str:
+def _account_program(access: Access, *, teardown: bool) -> Callable[[], None]:
+    environments = account_settings(access.root, access.settings)
+    if teardown:
+        environments = tuple(
+            item.model_copy(update={"deletion_protection": False}) for item in environments
+        )
+
+    def program() -> None:
+        import pulumi
+
+        from stacks import account
+
+        for name, value in account.build(environments).to_exports().items():
+            pulumi.export(name, value)
+
+    return program
+
+
+def _not_initialised(access: Access, name: str) -> str:
     env = access.environment
     if access.mode == "sandbox":
-        return (
-            f"There is no stack {env!r} in the sandbox yet: make it with `ops sandbox start {env}`."
-        )
+        return f"The sandbox has no stack {name!r} yet: make it with `ops sandbox start {env}`."
     backend = access.settings.backend
     return (
         f"There is no stack {env!r} in the backend {backend.url}. Nothing was run. "

@@ -321,6 +321,8 @@ def _op(op: Any) -> str:
 def _combined(steps: set[str]) -> str:
     if steps & _REPLACEMENT_STEPS:
         return "replace" if len(steps) > 1 else next(iter(steps))
+    if "import" in steps:  # what is imported may be brought in line in the same update
+        return "import"
     # A resource that was read back before it is changed is in the same log twice.
     changing = [step for step in steps if step not in UNCHANGED]
     return changing[0] if changing else next(iter(steps))
@@ -402,6 +404,11 @@ def _is_secret(value: Any) -> bool:
     return value == SECRET or (
         isinstance(value, Mapping) and value.get(_SIGNATURE) == _SECRET_SIGNATURE
     )
+
+
+def is_known(value: Any) -> bool:
+    """Tell whether a value of an event is there to be read: it is no unknown and no secret."""
+    return presentable(value) not in (UNKNOWN, SECRET)
 
 
 def presentable(value: Any) -> Any:

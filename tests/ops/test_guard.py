@@ -18,9 +18,14 @@ DATABASE = urn("aws:rds/instance:Instance", "main")
 SUBNET = urn("aws:ec2/subnet:Subnet", "subnet-a")
 
 
-def _report(op: str, of: str) -> UpdateReport:
+def _report(op: str, of: str, **changed: tuple[str, str]) -> UpdateReport:
     log = UpdateLog(dry_run=True)
-    log.take(pre(op, of))
+    changes = {
+        "detailedDiff": {name: {"diffKind": "update", "inputDiff": True} for name in changed},
+        "old": {name: old for name, (old, _) in changed.items()},
+        "new": {name: new for name, (_, new) in changed.items()},
+    }
+    log.take(pre(op, of, **(changes if changed else {})))
     return UpdateReport(
         command="preview",
         header=HEADER,
@@ -94,6 +99,19 @@ def test_a_plan_that_would_lose_a_database_is_refused_and_names_it(op: str) -> N
 def test_a_plan_that_would_replace_a_subnet_is_refused() -> None:
     with pytest.raises(RefusedError, match="subnet-a"):
         guard.refuse_losses(_report("replace", SUBNET))
+
+
+def test_a_plan_that_would_rename_a_live_database_is_refused_and_says_what_to_do() -> None:
+    report = _report("update", DATABASE, identifier=("mono-repo-dev", "mono-repo-new"))
+    with pytest.raises(RefusedError, match="mono-repo-dev would be renamed to mono-repo-new"):
+        guard.refuse_losses(report)
+    guard.refuse_losses(_report("update", DATABASE, instanceClass=("db.t4g.small", "db.m7g.large")))
+
+
+def test_a_rename_that_a_refresh_has_found_is_no_plan_to_rename() -> None:
+    report = _report("update", DATABASE, identifier=("mono-repo-dev", "mono-repo-new"))
+    found = tuple(replace(change, refreshed=True) for change in report.resources)
+    guard.refuse_losses(replace(report, resources=found))
 
 
 @pytest.mark.parametrize(

@@ -162,3 +162,9 @@ def test_types_are_shortened_as_the_cli_does_and_sorted_into_services() -> None:
 
 def test_property_paths_are_split_at_dots_indices_and_quoted_keys() -> None:
     assert path_segments('a.b[0]["x.y"].c') == ["a", "b", 0, "x.y", "c"]
+
+
+def test_what_is_imported_and_brought_in_line_is_told_as_imported() -> None:
+    for order in (("import", "update"), ("update", "import")):
+        (change,) = _log(*(pre(op, VPC) for op in order)).resources()
+        assert change.op == "import"
