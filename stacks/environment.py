@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pulumi import InvokeOutputOptions, Output, ResourceOptions
-from pulumi_aws.kms.get_alias import get_alias_output
+from pulumi import InvokeOptions, Output, ResourceOptions, RunError
+from pulumi_aws.kms.get_alias import get_alias
 from pulumi_aws.provider import Provider
 
 from components.alarm_topic import AlarmTopic
@@ -25,11 +25,7 @@ from stacks.outputs import EnvironmentOutputs
 def build(settings: Settings, aws: Provider) -> EnvironmentOutputs[Output[str]]:
     """Build everything an environment is made of."""
     on_aws = ResourceOptions(providers=[aws])
-    # The bootstrap's, by its name. RDS takes no name for it: a database's key never changes.
-    database_key = get_alias_output(
-        name=naming.databases_key_alias(settings.environment),
-        opts=InvokeOutputOptions(provider=aws),
-    )
+    database_key_arn = database_key(settings, aws)
 
     logs_key = EncryptionKey("logs", arguments.logs_key(settings), on_aws)
     topic = AlarmTopic("alarms", arguments.topic(settings, logs_key), on_aws)
@@ -37,9 +33,7 @@ def build(settings: Settings, aws: Provider) -> EnvironmentOutputs[Output[str]]:
     cluster = EksCluster("cluster", arguments.cluster(settings, network, logs_key), on_aws)
     rds = Rds(
         "databases",
-        arguments.rds(
-            settings, network, cluster, logs_key, database_key_arn=database_key.target_key_arn
-        ),
+        arguments.rds(settings, network, cluster, logs_key, database_key_arn=database_key_arn),
         on_aws,
     )
     parameters = ParameterStore(
@@ -84,3 +78,20 @@ def build(settings: Settings, aws: Provider) -> EnvironmentOutputs[Output[str]]:
         alarm_topic_arn=topic.arn,
         logs_key_arn=logs_key.arn,
     )
+
+
+def database_key(settings: Settings, aws: Provider) -> str:
+    """Look up the ARN of the bootstrap's key for databases: RDS takes no alias for it.
+
+    Raises `pulumi.RunError` where it cannot be found.
+    """
+    alias = naming.databases_key_alias(settings.environment)
+    try:
+        return get_alias(name=alias, opts=InvokeOptions(provider=aws)).target_key_arn
+    except Exception as error:  # noqa: BLE001 - the SDK raises nothing more particular
+        raise RunError(
+            f"{alias}, the key of databases that the bootstrap of {settings.environment} makes, "
+            f"could not be looked up ({str(error).rstrip('.')}). Nothing was changed. Where there "
+            f"is no bootstrap yet, bring it up first: ops up {settings.environment} --stack "
+            "bootstrap, or with the sandbox: ops sandbox start " + settings.environment
+        ) from None

@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import pulumi
 import pytest
 
-from tests.stacks.programs import ENVIRONMENTS, environment_graph, settings
+from stacks import environment
+from tests.stacks.programs import ENVIRONMENTS, environment_graph, graph_of, settings
 
 ROLE = "aws:iam/role:Role"
 
@@ -72,6 +74,23 @@ def test_alarms_reach_the_recipients_of_the_stack_file(env: str) -> None:
     assert subscribed == set(settings(env).alarms.recipients)
     for alarm in graph.resources("aws:cloudwatch/metricAlarm:MetricAlarm"):
         assert alarm.inputs["alarmActions"] == [graph.exports["alarm_topic_arn"]], alarm.label
+
+
+def test_without_a_bootstrap_nothing_is_built_and_the_error_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lookup(**_: object) -> None:
+        raise Exception("couldn't find resource.")  # noqa: TRY002 - as the SDK does
+
+    monkeypatch.setattr(environment, "get_alias", lookup)
+    with pytest.raises(pulumi.RunError) as refused:
+        graph_of("dev", settings("dev"))
+    assert str(refused.value) == (
+        "alias/mono-repo-dev-databases, the key of databases that the bootstrap of dev makes, "
+        "could not be looked up (couldn't find resource). Nothing was changed. Where there is no "
+        "bootstrap yet, bring it up first: ops up dev --stack bootstrap, or with the sandbox: ops "
+        "sandbox start dev"
+    )
 
 
 def test_the_composition_stays_on_one_page(root: Path) -> None:
