@@ -210,7 +210,7 @@ class _About:
             ends=ends,
             extended_usd_a_month=self.price if ends else None,
             message=message,
-            allowed=f"a {self.product} version with more than {days} days of standard support",
+            allowed=f"{self.product} with more than {days} days of standard support left",
             remedy=remedy,
         )
 

@@ -198,7 +198,7 @@ def test_the_check_of_settings_tells_what_leaves_support_and_the_file_stays_usab
     (problem,) = report.findings
     assert (problem.file, problem.path) == ("Pulumi.dev.yaml", "eks.version")
     assert "leaves standard support on 2027-08-02, in 62 days" in problem.found
-    assert problem.allowed == "a EKS version with more than 180 days of standard support"
+    assert problem.allowed == "EKS with more than 180 days of standard support left"
     assert not report.holds
     assert report.usable == ("dev",)
 

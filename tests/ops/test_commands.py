@@ -87,7 +87,9 @@ def test_a_wrong_command_line_exits_with_2_and_runs_nothing(
     assert not (tmp_path / "sandbox").exists()
 
 
-def test_settings_that_are_right_are_said_to_be(ops: Ops) -> None:
+def test_settings_that_are_right_are_said_to_be(ops: Ops, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What is right today leaves support one day, and is tested with a day of its own.
+    monkeypatch.setattr("infra.version_calendar.findings", lambda *_: ())
     ended = ops("settings", "check", "--all")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.splitlines() == [
@@ -107,6 +109,17 @@ def test_wrong_settings_are_findings_with_what_was_found_and_the_remedy(
     report = json.loads(ops("settings", "check", "uat", "--json").out)
     assert (report["version"], report["command"]) == (1, "settings check")
     assert report["findings"][0]["path"].endswith("account_id")
+
+
+def test_a_version_out_of_support_is_a_finding_that_says_what_to_set(
+    ops: Ops, project: Path
+) -> None:
+    file = project / "Pulumi.dev.yaml"
+    file.write_text(file.read_text().replace('engine_version: "17"', 'engine_version: "13"', 1))
+    ended = ops("settings", "check", "dev")
+    assert ended.code == ExitCode.FINDINGS
+    assert "of database main (mono-repo-dev) left standard support on 2026-02-28" in ended.out
+    assert "Set databases[0].engine_version to " in ended.out
 
 
 def test_without_a_cli_the_user_is_told_of_the_cli_before_credentials(

@@ -125,11 +125,11 @@ def test_databases_stand_stay_as_they_are_and_leave_nothing_but_a_snapshot(
 
     teardown(world)
     assert set(world.done("destroy").counts) == {"delete"}
-    assert difference(before, account.listing()) == {}
-    snapshots = rds.describe_db_snapshots()["DBSnapshots"]
-    assert [found["DBSnapshotIdentifier"] for found in snapshots] == [SNAPSHOT]
-    assert snapshots[0]["Encrypted"] is True
+    left = difference(before, account.listing())
+    (snapshot,) = rds.describe_db_snapshots(DBSnapshotIdentifier=SNAPSHOT)["DBSnapshots"]
     rds.delete_db_snapshot(DBSnapshotIdentifier=SNAPSHOT)
+    assert left == {"database snapshot": [SNAPSHOT]}
+    assert snapshot["Encrypted"] is True
 
 
 def test_an_edit_by_hand_is_found_and_healed(torn_down: World, rds: Any) -> None:

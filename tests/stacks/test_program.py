@@ -36,6 +36,15 @@ def test_a_preview_registers_what_an_update_does(root: Path) -> None:
     )
 
 
+def test_a_version_out_of_support_is_warned_of_and_stops_nothing(root: Path) -> None:
+    settings = committed(root, "dev")
+    settings["databases"][0]["engine_version"] = "13"
+    graph = record(main, config={KEY: json.dumps(settings)})
+    (warning,) = [said for said in graph.warnings if "standard support" in said]
+    assert warning.startswith("Pulumi.dev.yaml: PostgreSQL 13 of database main (mono-repo-dev)")
+    assert set(graph.nodes) == set(environment_graph("dev").nodes)
+
+
 def test_the_root_is_the_entry_point(root: Path) -> None:
     config = {KEY: json.dumps(committed(root, "dev"))}
     graph = record(lambda: runpy.run_path(str(root / "__main__.py")), config=config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 
@@ -30,14 +31,17 @@ def _delete_interfaces_with_their_instance() -> None:
 
 
 def _leave_the_default_key_of_volumes_to_aws() -> None:
-    # The key that comes with the first encrypted volume is AWS's; moto says it is the account's.
+    # The key that comes with the first encrypted volume is AWS's; moto says it is the account's,
+    # and makes two of them for two volumes at once.
     from moto.ec2.models.elastic_block_store import EBSBackend
     from moto.kms.models import kms_backends
 
     original = EBSBackend._create_default_encryption_key  # noqa: SLF001 - what is corrected
+    one_at_a_time = threading.Lock()
 
     def _create_default_encryption_key(self: Any) -> Any:
-        arn = original(self)
+        with one_at_a_time:
+            arn = original(self)
         kms_backends[self.account_id][self.region_name].describe_key(arn).key_manager = "AWS"
         return arn
 
