@@ -18,10 +18,6 @@ from tests.stacks.programs import ENVIRONMENTS, graph_of, settings
 from tests.stacks.test_invariants import PHYSICAL_NAMES
 
 REPOSITORY = "company/mono-repo"
-NAMES = PHYSICAL_NAMES | {
-    "aws:budgets/budget:Budget": "name",
-    "aws:cloudtrail/trail:Trail": "name",
-}
 
 
 def account_graph(environments: Sequence[Settings]) -> Graph:
@@ -115,27 +111,31 @@ def test_no_two_stacks_of_a_shared_account_want_the_same_physical_name() -> None
             graph_of(f"bootstrap-{item.environment}", item),
         ]
     wanted = Counter(
-        (node.type, graph.provider_of(node).inputs["region"], node.inputs[NAMES[node.type]])
+        (
+            node.type,
+            graph.provider_of(node).inputs["region"],
+            node.inputs[PHYSICAL_NAMES[node.type]],
+        )
         for graph in graphs
         for node in graph.resources()
-        if node.inputs.get(NAMES.get(node.type, "")) is not None
+        if node.inputs.get(PHYSICAL_NAMES.get(node.type, "")) is not None
     )
     assert [name for name, count in wanted.items() if count > 1] == []
 
 
 def test_names_without_an_environment_are_made_by_the_account_stack_alone() -> None:
     ours = {
-        str(node.inputs[NAMES[node.type]])
+        str(node.inputs[PHYSICAL_NAMES[node.type]])
         for node in shared_graph().resources()
-        if node.inputs.get(NAMES.get(node.type, "")) is not None
+        if node.inputs.get(PHYSICAL_NAMES.get(node.type, "")) is not None
     }
     assert {naming.AUDIT_LOG_GROUP, naming.AUDIT_TRAIL, naming.BUDGET} <= ours
     for item in one_account():
         for stack in (item.environment, f"bootstrap-{item.environment}"):
             made = {
-                str(node.inputs[NAMES[node.type]])
+                str(node.inputs[PHYSICAL_NAMES[node.type]])
                 for node in graph_of(stack, item).resources()
-                if node.inputs.get(NAMES.get(node.type, "")) is not None
+                if node.inputs.get(PHYSICAL_NAMES.get(node.type, "")) is not None
             }
             assert made & ours == set()
 
