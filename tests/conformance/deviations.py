@@ -28,6 +28,7 @@ class Deviation:
 
 _HERE: Final = "tests/conformance/test_deviations.py::"
 _BACKEND: Final = "tests/sandbox/engine/test_backend.py::"
+_CLUSTER: Final = "tests/cluster/test_provider.py::"
 _COMMAND: Final = "tests/sandbox/engine/test_command.py::"
 _DEPLOYMENT: Final = "tests/sandbox/engine/test_deployment.py::"
 _DRIVERS: Final = "tests/sandbox/test_drivers.py::"
@@ -140,6 +141,12 @@ PROTECTING: Final = (
         "tests/sandbox/engine/test_monitor.py::test_what_the_sandbox_only_records_is_shown_so",
     ),
     Deviation(
+        "Leaves it to the API server to refuse a property that a Kubernetes kind lacks.",
+        "Refuses it in the preview already.",
+        "A typing error in a manifest is found before anything is made.",
+        f"{_CLUSTER}test_a_property_that_the_kind_lacks_is_refused_in_preview_already",
+    ),
+    Deviation(
         "Knows more commands and flags.",
         "Refuses a command or flag that it does not know, with exit code 2.",
         "The flag that is ignored in silence is the one that mattered.",
@@ -178,6 +185,19 @@ HARMLESS: Final = (
         "Names it after the version that the SDK asks for: `default` where it asks for none.",
         "There is no plugin.",
         f"{_HERE}test_a_default_provider_that_no_version_is_asked_of_is_just_that",
+    ),
+    Deviation(
+        "Waits until objects in a cluster are ready.",
+        "Waits until they are applied.",
+        "The sandbox's clusters have an API server, and neither controllers nor nodes.",
+        "tests/cluster/test_programs.py::"
+        "test_a_programs_objects_stand_up_heal_lose_fields_survive_a_kill_and_go",
+    ),
+    Deviation(
+        "A deleted namespace is emptied by the cluster's controllers.",
+        "The engine empties it.",
+        "The same.",
+        f"{_CLUSTER}test_a_namespace_goes_with_all_that_is_in_it",
     ),
     Deviation(
         "`refresh` and `destroy` with `--preview-only` take the lock.",
