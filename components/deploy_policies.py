@@ -391,6 +391,20 @@ def _keys(scope: DeployScope) -> list[Statement]:
             conditions=scope.tagged,
         ),
         Statement(
+            # AWS may take minutes to know a new key by its tag; until then it is nobody's.
+            sid="FinishNewKeys",
+            actions=[
+                "kms:CreateAlias",
+                "kms:DescribeKey",
+                "kms:EnableKeyRotation",
+                "kms:GetKeyPolicy",
+                "kms:GetKeyRotationStatus",
+                "kms:ListResourceTags",
+            ],
+            resources=scope.regional("kms", "key/*"),
+            conditions={"Null": {ENVIRONMENT_TAG: "true"}},
+        ),
+        Statement(
             sid="KeyAliases",
             actions=["kms:CreateAlias", "kms:DeleteAlias", "kms:UpdateAlias"],
             resources=scope.regional("kms", f"alias/{scope.project}-*{env}*"),
@@ -655,7 +669,8 @@ def workload_boundary(scope: DeployScope) -> str:
                 ],
                 resources=[
                     *scope.regional("dynamodb", f"table/{prefix}-*"),
-                    *scope.regional("logs", "log-group:/aws/*"),
+                    # RDS's enhanced monitoring writes to `RDSOSMetrics`, in every account.
+                    *scope.regional("logs", "log-group:/aws/*", "log-group:RDS*"),
                     *scope.regional("rds", f"*:{prefix}*"),
                     *scope.regional("rds-db", "dbuser:*"),
                     *scope.regional("secretsmanager", f"secret:{prefix}-*"),

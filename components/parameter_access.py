@@ -137,7 +137,11 @@ def read_events(parameters: ParameterPath) -> str:
     below = {"prefix": f"{parameters.path}/"}
     named = [below, {"prefix": f"{parameters.arn}/"}]
     # After the path itself a message ends or goes on with a space: `/dev/app-two` is not meant.
-    refusals = [{"wildcard": f"*{parameters.arn}{rest}"} for rest in ("", "/*", " *")]
+    # EventBridge refuses a rule of too many wildcards, so the end is matched without one.
+    refusals = [
+        {"suffix": parameters.arn},
+        *({"wildcard": f"*{parameters.arn}{rest}"} for rest in ("/*", " *")),
+    ]
     return _pattern(
         {
             "source": ["aws.ssm"],

@@ -206,8 +206,12 @@ CLUSTER_LABELS: Final = {
 
 
 def workload_labels(workload: str) -> dict[str, str]:
-    """Return the labels by which a workload's pods, tasks it starts included, are known."""
-    return {"app.kubernetes.io/name": workload, "app.kubernetes.io/part-of": PROJECT}
+    """Return the labels by which a workload's pods, tasks it starts included, are known.
+
+    Its Service has to select by each of them: EKS's network policies know the address of a Service
+    only where its selector has every label that the policy asks for. So there is but one.
+    """
+    return {"app.kubernetes.io/name": workload}
 
 
 # Compute and data

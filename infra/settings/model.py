@@ -201,8 +201,9 @@ class Database(_Model):
     database_name: SqlName = Field(default="mono_repo", description="The database inside it.")
     username: MasterUser = Field(default="mono_repo_admin", description="Its master user.")
     port: int = Field(default=5432, ge=1150, le=65535, description="Where it listens.")
-    performance_insights_days: Literal[0, 7, 31, 93, 186, 372, 731] = Field(
-        default=7, description="Retention of Performance Insights; 0 turns it off, 7 is free."
+    performance_insights_days: Literal[0, 7] = Field(
+        default=7,
+        description="Retention of Performance Insights; 0 turns it off. AWS ended longer ones.",
     )
     monitoring_interval_seconds: Literal[0, 1, 5, 10, 15, 30, 60] = Field(
         default=60, description="Enhanced monitoring's interval; 0 turns it off."
@@ -312,7 +313,7 @@ class User(_Model):
     email: Email = Field(description="Where they are reached.")
     team: Name = Field(description="Their team.")
     groups: tuple[Name, ...] = Field(
-        default=(), max_length=10, description="Groups they are a member of."
+        default=(), max_length=9, description="Groups they are a member of, beside self-service."
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import itertools
+import math
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -283,9 +284,14 @@ def _last_snapshots_are_named(settings: Node) -> Iterator[Problem]:
 def _storage_can_grow(settings: Node) -> Iterator[Problem]:
     for database in settings["databases"]:
         storage, most = database["storage_gb"], database["max_storage_gb"]
-        if storage.number is not None and most.number is not None and most.number < storage.number:
+        if storage.number is None or most.number is None or most.number == storage.number:
+            continue
+        least = storage.number + math.ceil(storage.number / 10)
+        if most.number < least:
             yield most.problem(
-                f"at least storage_gb, {storage.number}", "raise it, or make the storage smaller"
+                f"storage_gb, {storage.number}, for storage that does not grow; "
+                f"or a tenth more, {least} at least, which RDS asks for",
+                "raise it, or make the storage smaller",
             )
 
 
@@ -462,6 +468,18 @@ def _people_differ(settings: Node) -> Iterator[Problem]:
     yield from _repeated((user["email"] for user in settings["users"]), "e-mail address")
     accounts = settings["service_accounts"]
     yield from _repeated((account["name"] for account in accounts), "service account")
+
+
+def _groups_are_not_the_programs(settings: Node) -> Iterator[Problem]:
+    """Keep clear of the groups that the program makes beside those of the stack file."""
+    own = {"break-glass", "self-service"}
+    for group in settings["groups"]:
+        name = group["name"].text or ""
+        if name in own or name.endswith("-services"):
+            yield group["name"].problem(
+                f"another name than {', '.join(sorted(own))} and …-services",
+                "the program makes groups that are called so: rename it",
+            )
 
 
 def _users_are_not_machines(settings: Node) -> Iterator[Problem]:
@@ -643,6 +661,7 @@ RULES: Final[tuple[Rule, ...]] = (
     _parameters_name_what_exists,
     _readers_are_other_accounts,
     _people_differ,
+    _groups_are_not_the_programs,
     _users_are_not_machines,
     _groups_are_declared,
     _workloads_differ,

@@ -255,6 +255,12 @@ def test_a_teardown_names_its_last_snapshots_and_nothing_else_does() -> None:
     assert parse("dev", data, TODAY).final_snapshot_stamp == "20261231-235959"
 
 
+@pytest.mark.parametrize("name", ["break-glass", "self-service", "backup-services"])
+def test_a_group_is_not_called_as_one_of_the_programs_own(name: str) -> None:
+    problem = next(p for p in changed(("groups[0].name", name)) if p.path == "groups[0].name")
+    assert "the program makes groups that are called so" in problem.remedy
+
+
 def test_an_unknown_key_like_no_other_is_to_be_removed() -> None:
     (problem,) = changed(("zzzz", 1))
     assert problem.remedy == "remove the key"
@@ -398,6 +404,7 @@ def test_an_encrypted_value_is_refused_and_the_parameter_store_named() -> None:
         ("databases[0].instance_class", "t4g.medium", "db.t4g.medium"),
         ("databases[0].storage_gb", 5, "what is allowed"),
         ("databases[0].max_storage_gb", 19, "raise it"),
+        ("databases[0].max_storage_gb", 21, "raise it"),
         ("databases[0].backup_retention_days", 0, "what is allowed"),
         ("databases[0].backup_window", "25:00-26:00", "write UTC"),
         ("databases[0].backup_window", "05:30-06:30", "move one of the two"),
@@ -406,7 +413,7 @@ def test_an_encrypted_value_is_refused_and_the_parameter_store_named() -> None:
         ("databases[0].maintenance_window", "sunday", "write UTC"),
         ("databases[0].username", "postgres", "everybody tries this name"),
         ("databases[0].database_name", "mono-repo", "lower-case"),
-        ("databases[0].performance_insights_days", 8, "choose one of those"),
+        ("databases[0].performance_insights_days", 372, "choose one of those"),
         ("databases[0].snapshot_identifier", "a b", "copy the snapshot's identifier"),
         ("parameters.access.log_retention_days", 14, "choose one of those"),
         ("parameters.access.irsa_subjects", ["system:serviceaccount:*:*"], "without wildcards"),

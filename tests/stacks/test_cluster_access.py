@@ -185,6 +185,32 @@ def test_every_pod_of_every_namespace_is_denied_by_default(env: str) -> None:
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_a_service_that_selects_by_name_alone_is_known_to_every_policy(env: str) -> None:
+    """EKS lets a pod reach a Service whose selector has each label that the policy asks for."""
+    asked = [
+        peer["podSelector"]["matchLabels"]
+        for node in cluster_graph(env).resources(POLICY)
+        for rule in node.inputs["spec"].get("egress", [])
+        for peer in rule["to"]
+        if "podSelector" in peer
+    ]
+    assert {"app.kubernetes.io/name": "api-service"} in asked
+    assert {tuple(labels) for labels in asked} == {("app.kubernetes.io/name",), ("k8s-app",)}
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_the_scheduler_reads_the_database_password_as_the_rest_of_airflow_does(env: str) -> None:
+    """It has an account of its own beside the workload's, which is the one that is listed."""
+    annotated = {
+        node.inputs["metadata"]["name"]
+        for node in cluster_graph(env).resources(ACCOUNT)
+        if node.inputs["metadata"]["namespace"] == "airflow"
+        and "annotations" in node.inputs["metadata"]
+    }
+    assert annotated == {"airflow", "airflow-scheduler"}
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_service_accounts_act_as_the_role_that_trusts_them(env: str) -> None:
     trusted = set(settings(env).parameters.access.irsa_subjects)
     for node in cluster_graph(env).resources(ACCOUNT):
