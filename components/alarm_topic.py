@@ -8,7 +8,7 @@ from pulumi_aws.sns.topic import Topic
 from pulumi_aws.sns.topic_policy import TopicPolicy
 from pulumi_aws.sns.topic_subscription import TopicSubscription
 
-from components.iam_policies import Statement, policy_document
+from components.iam_policies import Statement, topic_policy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class AlarmTopic(ComponentResource):
         TopicPolicy(
             name,
             arn=topic.arn,
-            policy=topic.arn.apply(lambda arn: topic_policy(arn, args.account_id)),
+            policy=topic.arn.apply(lambda arn: alarm_topic_policy(arn, args.account_id)),
             opts=child,
         )
         for recipient in args.recipients:
@@ -60,24 +60,15 @@ class AlarmTopic(ComponentResource):
         self.register_outputs({"arn": self.arn})
 
 
-def topic_policy(topic_arn: str, account_id: str) -> str:
-    """Return who may publish: CloudWatch, for alarms of this account, over TLS."""
-    return policy_document(
-        [
-            Statement(
-                sid="DenyInsecureTransport",
-                effect="Deny",
-                everyone=True,
-                actions=["sns:Publish"],
-                resources=[topic_arn],
-                conditions={"Bool": {"aws:SecureTransport": "false"}},
-            ),
-            Statement(
-                sid="Alarms",
-                actions=["sns:Publish"],
-                resources=[topic_arn],
-                principals={"Service": ["cloudwatch.amazonaws.com"]},
-                conditions={"StringEquals": {"aws:SourceAccount": account_id}},
-            ),
-        ]
+def alarm_topic_policy(topic_arn: str, account_id: str) -> str:
+    """Return who may publish: CloudWatch, for alarms of this account."""
+    return topic_policy(
+        topic_arn,
+        Statement(
+            sid="Alarms",
+            actions=["sns:Publish"],
+            resources=[topic_arn],
+            principals={"Service": ["cloudwatch.amazonaws.com"]},
+            conditions={"StringEquals": {"aws:SourceAccount": account_id}},
+        ),
     )

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pulumi import ComponentResource, Input, Output, ResourceOptions
 from pulumi_aws.cloudtrail.trail import Trail
 from pulumi_aws.cloudwatch.log_group import LogGroup
-from pulumi_aws.cloudwatch.log_metric_filter import LogMetricFilter
-from pulumi_aws.cloudwatch.metric_alarm import MetricAlarm
 from pulumi_aws.iam.role import Role
 from pulumi_aws.iam.role_policy import RolePolicy
 
 from components.audit_alarms import AUDIT_CONTROLS, AUDIT_PATTERNS
 from components.iam_policies import Statement, policy_document
+from components.log_alarm import LogAlarm, alarm_on_log
 from components.private_bucket import PrivateBucket, PrivateBucketArgs
 
 SERVICE = "cloudtrail.amazonaws.com"
@@ -166,32 +165,19 @@ class AuditTrail(ComponentResource):
 
     def _alarms(self, group: LogGroup) -> None:
         for metric, pattern in AUDIT_PATTERNS.items():
-            LogMetricFilter(
+            alarm_on_log(
                 f"{self._name}-{metric}",
-                log_group_name=group.name,
-                pattern=pattern,
-                metric_transformation={
-                    "name": metric,
-                    "namespace": METRIC_NAMESPACE,
-                    "value": "1",
-                    "default_value": "0",
-                },
-                opts=self._child,
-            )
-            MetricAlarm(
-                f"{self._name}-{metric}",
-                alarm_description=f"The audit trail shows {metric} ({AUDIT_CONTROLS[metric]})",
-                namespace=METRIC_NAMESPACE,
-                metric_name=metric,
-                statistic="Sum",
-                period=ALARM_PERIOD_SECONDS,
-                evaluation_periods=1,
-                comparison_operator="GreaterThanOrEqualToThreshold",
-                threshold=1,
-                treat_missing_data="notBreaching",
-                alarm_actions=self._args.alarm_actions,
-                tags=self._args.tags,
-                opts=self._child,
+                LogAlarm(
+                    log_group_name=group.name,
+                    pattern=pattern,
+                    namespace=METRIC_NAMESPACE,
+                    metric=metric,
+                    description=f"The audit trail shows {metric} ({AUDIT_CONTROLS[metric]})",
+                    period_seconds=ALARM_PERIOD_SECONDS,
+                    actions=self._args.alarm_actions,
+                    tags=self._args.tags,
+                ),
+                self._child,
             )
 
 

@@ -8,7 +8,7 @@ from pulumi_aws.budgets.budget import Budget
 from pulumi_aws.sns.topic import Topic
 from pulumi_aws.sns.topic_policy import TopicPolicy
 
-from components.iam_policies import Statement, policy_document
+from components.iam_policies import Statement, topic_policy
 
 SERVICE = "budgets.amazonaws.com"
 FORECAST_PERCENT = 100
@@ -54,7 +54,7 @@ class MonthlyBudget(ComponentResource):
         policy = TopicPolicy(
             name,
             arn=topic.arn,
-            policy=topic.arn.apply(lambda arn: topic_policy(arn, args.account_id)),
+            policy=topic.arn.apply(lambda arn: budget_topic_policy(arn, args.account_id)),
             opts=child,
         )
         alerts = [("ACTUAL", percent) for percent in sorted(args.alert_percents)]
@@ -84,27 +84,18 @@ class MonthlyBudget(ComponentResource):
         self.register_outputs({"topic_arn": self.topic_arn})
 
 
-def topic_policy(topic_arn: str, account_id: str) -> str:
-    """Return who may publish: AWS Budgets, for budgets of this account, over TLS."""
-    return policy_document(
-        [
-            Statement(
-                sid="DenyInsecureTransport",
-                effect="Deny",
-                everyone=True,
-                actions=["sns:Publish"],
-                resources=[topic_arn],
-                conditions={"Bool": {"aws:SecureTransport": "false"}},
-            ),
-            Statement(
-                sid="Budgets",
-                actions=["sns:Publish"],
-                resources=[topic_arn],
-                principals={"Service": [SERVICE]},
-                conditions={
-                    "StringEquals": {"aws:SourceAccount": account_id},
-                    "ArnLike": {"aws:SourceArn": f"arn:aws:budgets::{account_id}:*"},
-                },
-            ),
-        ]
+def budget_topic_policy(topic_arn: str, account_id: str) -> str:
+    """Return who may publish: AWS Budgets, for budgets of this account."""
+    return topic_policy(
+        topic_arn,
+        Statement(
+            sid="Budgets",
+            actions=["sns:Publish"],
+            resources=[topic_arn],
+            principals={"Service": [SERVICE]},
+            conditions={
+                "StringEquals": {"aws:SourceAccount": account_id},
+                "ArnLike": {"aws:SourceArn": f"arn:aws:budgets::{account_id}:*"},
+            },
+        ),
     )

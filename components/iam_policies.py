@@ -109,6 +109,23 @@ def tls_only(bucket_arn: str) -> Statement:
     )
 
 
+def topic_policy(topic_arn: str, publisher: Statement) -> str:
+    """Return who may publish to a topic: one publisher, over TLS."""
+    return policy_document(
+        [
+            Statement(
+                sid="DenyInsecureTransport",
+                effect="Deny",
+                everyone=True,
+                actions=["sns:Publish"],
+                resources=[topic_arn],
+                conditions={"Bool": {"aws:SecureTransport": "false"}},
+            ),
+            publisher,
+        ]
+    )
+
+
 def key_administration(account_id: str) -> Statement:
     """Leave a key to the account's IAM policies; without this nobody could ever manage it."""
     return Statement(

@@ -14,15 +14,14 @@ from pulumi import ComponentResource, Input, Output, ResourceOptions
 from pulumi_aws.cloudwatch.event_rule import EventRule
 from pulumi_aws.cloudwatch.event_target import EventTarget
 from pulumi_aws.cloudwatch.log_group import LogGroup
-from pulumi_aws.cloudwatch.log_metric_filter import LogMetricFilter
 from pulumi_aws.cloudwatch.log_resource_policy import LogResourcePolicy
-from pulumi_aws.cloudwatch.metric_alarm import MetricAlarm
 from pulumi_aws.iam.instance_profile import InstanceProfile
 from pulumi_aws.iam.role import Role
 from pulumi_aws.iam.role_policy import RolePolicy
 from pulumi_aws.ssm.parameter import Parameter
 
 from components.encryption_key import EncryptionKey, EncryptionKeyArgs
+from components.log_alarm import LogAlarm, alarm_on_log
 from components.parameter_access import (
     DENIED_PATTERN,
     CrossAccountPrincipal,
@@ -237,30 +236,17 @@ class ParameterStore(ComponentResource):
 
     def _denied_access_alarm(self, group: LogGroup) -> None:
         metric = f"{DENIED_METRIC}{self._args.path.replace('/', '-')}"
-        LogMetricFilter(
+        alarm_on_log(
             f"{self._name}-denied",
-            log_group_name=group.name,
-            pattern=DENIED_PATTERN,
-            metric_transformation={
-                "name": metric,
-                "namespace": METRIC_NAMESPACE,
-                "value": "1",
-                "default_value": "0",
-            },
-            opts=self._child,
-        )
-        MetricAlarm(
-            f"{self._name}-denied",
-            alarm_description=f"Somebody was refused a parameter below {self._args.path}",
-            namespace=METRIC_NAMESPACE,
-            metric_name=metric,
-            statistic="Sum",
-            period=ALARM_PERIOD_SECONDS,
-            evaluation_periods=1,
-            comparison_operator="GreaterThanOrEqualToThreshold",
-            threshold=1,
-            treat_missing_data="notBreaching",
-            alarm_actions=self._args.alarm_actions,
-            tags=self._args.tags,
-            opts=self._child,
+            LogAlarm(
+                log_group_name=group.name,
+                pattern=DENIED_PATTERN,
+                namespace=METRIC_NAMESPACE,
+                metric=metric,
+                description=f"Somebody was refused a parameter below {self._args.path}",
+                period_seconds=ALARM_PERIOD_SECONDS,
+                actions=self._args.alarm_actions,
+                tags=self._args.tags,
+            ),
+            self._child,
         )

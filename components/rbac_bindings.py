@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pulumi import ComponentResource, Input, Output, Resource, ResourceOptions, RunError
-from pulumi_aws.cloudwatch.log_metric_filter import LogMetricFilter
-from pulumi_aws.cloudwatch.metric_alarm import MetricAlarm
 from pulumi_aws.eks.access_entry import AccessEntry
 from pulumi_aws.iam.role import Role
 from pulumi_aws.iam.role_policy import RolePolicy
@@ -35,6 +33,7 @@ from components.kubernetes_roles import (
     cluster_wide,
     manifests,
 )
+from components.log_alarm import LogAlarm, alarm_on_log
 from components.network_policies import Traffic
 
 CLUSTER_ADMIN = "cluster-admin"
@@ -275,32 +274,19 @@ class RbacBindings(ComponentResource):
         """Tell somebody at once when the break-glass group does anything at all."""
         args = self._args
         metric = f"{BREAK_GLASS_METRIC}-{args.cluster_name}"
-        LogMetricFilter(
+        alarm_on_log(
             f"{self._name}-break-glass",
-            log_group_name=args.audit_log_group_name,
-            pattern=f'{{ $.user.username = "{args.break_glass.kubernetes_group}:*" }}',
-            metric_transformation={
-                "name": metric,
-                "namespace": METRIC_NAMESPACE,
-                "value": "1",
-                "default_value": "0",
-            },
-            opts=self._child,
-        )
-        MetricAlarm(
-            f"{self._name}-break-glass",
-            alarm_description=f"Somebody acts as cluster-admin in {args.cluster_name}",
-            namespace=METRIC_NAMESPACE,
-            metric_name=metric,
-            statistic="Sum",
-            period=ALARM_PERIOD_SECONDS,
-            evaluation_periods=1,
-            comparison_operator="GreaterThanOrEqualToThreshold",
-            threshold=1,
-            treat_missing_data="notBreaching",
-            alarm_actions=args.alarm_actions,
-            tags=args.tags,
-            opts=self._child,
+            LogAlarm(
+                log_group_name=args.audit_log_group_name,
+                pattern=f'{{ $.user.username = "{args.break_glass.kubernetes_group}:*" }}',
+                namespace=METRIC_NAMESPACE,
+                metric=metric,
+                description=f"Somebody acts as cluster-admin in {args.cluster_name}",
+                period_seconds=ALARM_PERIOD_SECONDS,
+                actions=args.alarm_actions,
+                tags=args.tags,
+            ),
+            self._child,
         )
 
 

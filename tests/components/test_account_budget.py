@@ -3,7 +3,7 @@ from functools import cache
 
 from pulumi import ResourceOptions
 
-from components.budget import MonthlyBudget, MonthlyBudgetArgs, topic_policy
+from components.budget import MonthlyBudget, MonthlyBudgetArgs, budget_topic_policy
 from tests.graph import Graph, provided, record
 
 
@@ -52,7 +52,7 @@ def test_the_topic_is_encrypted_and_ready_before_the_budget() -> None:
 
 
 def test_only_budgets_of_the_account_may_publish() -> None:
-    deny, allow = json.loads(topic_policy("arn:topic", "111122223333"))["Statement"]
+    deny, allow = json.loads(budget_topic_policy("arn:topic", "111122223333"))["Statement"]
     assert deny["Effect"] == "Deny"
     assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     assert allow["Principal"] == {"Service": ["budgets.amazonaws.com"]}
