@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Any, Final, Literal
 from urllib.parse import unquote
 
-from infra.sandbox.engine.drivers.row import AutoName, Call, Row, Scope, Tagging, Update
+from infra.sandbox.engine.drivers.row import AutoName, Call, Hook, Row, Scope, Tagging, Update
 from infra.sandbox.engine.wire import PropertyMap
 
 VERSIONS_KEPT: Final = 5
+
+Holder = Literal["Group", "Role"]
+"""What a policy can belong to, in the words of IAM's operations."""
 
 
 def document(value: Any) -> str:
@@ -19,16 +23,95 @@ def document(value: Any) -> str:
     return json.dumps(value)
 
 
+def pages(
+    scope: Scope, operation: str, args: dict[str, Any], result: str
+) -> Iterator[dict[str, Any]]:
+    """Give what a list operation answers, from all of its pages."""
+    while True:
+        answer = scope.call(operation, args)
+        yield from answer[result]
+        if not answer.get("IsTruncated"):
+            return
+        args = {**args, "Marker": answer["Marker"]}
+
+
+def set_boundary(holder: Literal["Role", "User"]) -> Hook:
+    """Give what puts or takes away the boundary of a role or user."""
+
+    def apply(scope: Scope) -> None:
+        bounded = {f"{holder}Name": scope.id}
+        boundary = scope.props.get("permissionsBoundary")
+        if boundary:
+            args = {**bounded, "PermissionsBoundary": boundary}
+            scope.call(f"put_{holder.lower()}_permissions_boundary", args)
+        else:
+            scope.call(f"delete_{holder.lower()}_permissions_boundary", bounded)
+
+    return apply
+
+
+def inline_policy(holder: Holder) -> Row:
+    """Give the row of a policy that is part of its holder."""
+    key, name = holder.lower(), f"{holder}Name"
+    policy = {name: f"${key}", "PolicyName": "$name"}
+    put = Call(f"put_{key}_policy", {**policy, "PolicyDocument": "$policy"})
+
+    def imported(id_: str) -> PropertyMap:
+        held_by, _, policy_name = id_.partition(":")
+        return {key: held_by, "name": policy_name}
+
+    return Row(
+        label=f"IAM {holder} Policy",
+        service="iam",
+        global_=True,
+        create=put,
+        id=f"join(':', [args.{name}, args.PolicyName])",
+        read=Call(f"get_{key}_policy", policy),
+        delete=Call(f"delete_{key}_policy", policy),
+        updates=(Update(("policy",), put),),
+        forces=("name", "namePrefix", key),
+        names={"name": "PolicyName", key: name},
+        computed=("namePrefix",),
+        json=("policy",),
+        name=AutoName("name", limit=128),
+        name_prefix="namePrefix",
+        required=("policy", key),
+        reads={"policy": lambda scope: document(scope.props["$live"]["PolicyDocument"])},
+        imported=imported,
+    )
+
+
+def policy_attachment(holder: Holder) -> Row:
+    """Give the row of a managed policy's attachment to its holder."""
+    key, name = holder.lower(), f"{holder}Name"
+    attachment = {name: f"${key}", "PolicyArn": "$policyArn"}
+
+    def read(scope: Scope) -> dict[str, Any] | None:
+        held_by, policy_arn = scope.props.get(key), scope.props.get("policyArn")
+        listed = pages(scope, f"list_attached_{key}_policies", {name: held_by}, "AttachedPolicies")
+        if any(entry["PolicyArn"] == policy_arn for entry in listed):
+            return {key: held_by, "policyArn": policy_arn}
+        return None
+
+    def imported(id_: str) -> PropertyMap:
+        held_by, _, policy_arn = id_.partition("/")
+        return {key: held_by, "policyArn": policy_arn}
+
+    return Row(
+        label=f"IAM {holder} Policy Attachment",
+        service="iam",
+        global_=True,
+        create=Call(f"attach_{key}_policy", attachment),
+        id=f"join('/', [args.{name}, args.PolicyArn])",
+        read=read,
+        delete=Call(f"detach_{key}_policy", attachment),
+        forces=(key, "policyArn"),
+        required=(key, "policyArn"),
+        imported=imported,
+    )
+
+
 # -- roles --------------------------------------------------------------------------------------
-
-
-def _set_boundary(scope: Scope) -> None:
-    boundary = scope.props.get("permissionsBoundary")
-    if boundary:
-        args = {"RoleName": scope.id, "PermissionsBoundary": boundary}
-        scope.call("put_role_permissions_boundary", args)
-    else:
-        scope.call("delete_role_permissions_boundary", {"RoleName": scope.id})
 
 
 def _set_description(scope: Scope) -> None:
@@ -70,7 +153,7 @@ ROLE: Final = Row(
             ),
         ),
         Update(("description", "maxSessionDuration"), _set_description),
-        Update(("permissionsBoundary",), _set_boundary),
+        Update(("permissionsBoundary",), set_boundary("Role")),
     ),
     forces=("name", "namePrefix", "path"),
     local=("forceDetachPolicies",),
@@ -101,41 +184,7 @@ ROLE: Final = Row(
 )
 
 
-def _imported_inline(id_: str) -> PropertyMap:
-    role, _, name = id_.partition(":")
-    return {"role": role, "name": name}
-
-
-ROLE_POLICY: Final = Row(
-    label="IAM Role Policy",
-    service="iam",
-    global_=True,
-    create=Call(
-        "put_role_policy",
-        {"RoleName": "$role", "PolicyName": "$name", "PolicyDocument": "$policy"},
-    ),
-    id="join(':', [args.RoleName, args.PolicyName])",
-    read=Call("get_role_policy", {"RoleName": "$role", "PolicyName": "$name"}),
-    delete=Call("delete_role_policy", {"RoleName": "$role", "PolicyName": "$name"}),
-    updates=(
-        Update(
-            ("policy",),
-            Call(
-                "put_role_policy",
-                {"RoleName": "$role", "PolicyName": "$name", "PolicyDocument": "$policy"},
-            ),
-        ),
-    ),
-    forces=("name", "namePrefix", "role"),
-    names={"name": "PolicyName", "role": "RoleName"},
-    computed=("namePrefix",),
-    json=("policy",),
-    name=AutoName("name", limit=128),
-    name_prefix="namePrefix",
-    required=("policy", "role"),
-    reads={"policy": lambda scope: document(scope.props["$live"]["PolicyDocument"])},
-    imported=_imported_inline,
-)
+ROLE_POLICY: Final = inline_policy("Role")
 
 
 # -- managed policies ---------------------------------------------------------------------------
@@ -202,35 +251,7 @@ POLICY: Final = Row(
 )
 
 
-def _read_attachment(scope: Scope) -> dict[str, Any] | None:
-    role, policy_arn = scope.props.get("role"), scope.props.get("policyArn")
-    args: dict[str, Any] = {"RoleName": role}
-    while True:
-        answer = scope.call("list_attached_role_policies", args)
-        if any(entry["PolicyArn"] == policy_arn for entry in answer["AttachedPolicies"]):
-            return {"role": role, "policyArn": policy_arn}
-        if not answer.get("IsTruncated"):
-            return None
-        args["Marker"] = answer["Marker"]
-
-
-def _imported_attachment(id_: str) -> PropertyMap:
-    role, _, policy_arn = id_.partition("/")
-    return {"role": role, "policyArn": policy_arn}
-
-
-ROLE_POLICY_ATTACHMENT: Final = Row(
-    label="IAM Role Policy Attachment",
-    service="iam",
-    global_=True,
-    create=Call("attach_role_policy", {"RoleName": "$role", "PolicyArn": "$policyArn"}),
-    id="join('/', [args.RoleName, args.PolicyArn])",
-    read=_read_attachment,
-    delete=Call("detach_role_policy", {"RoleName": "$role", "PolicyArn": "$policyArn"}),
-    forces=("role", "policyArn"),
-    required=("role", "policyArn"),
-    imported=_imported_attachment,
-)
+ROLE_POLICY_ATTACHMENT: Final = policy_attachment("Role")
 
 
 # -- instance profiles --------------------------------------------------------------------------

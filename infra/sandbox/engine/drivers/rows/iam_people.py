@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 from infra.sandbox.engine.drivers.api import ApiError
 from infra.sandbox.engine.drivers.row import AutoName, Call, Row, Scope, Tagging, Update
-from infra.sandbox.engine.drivers.rows.iam import document
+from infra.sandbox.engine.drivers.rows.iam import (
+    inline_policy,
+    pages,
+    policy_attachment,
+    set_boundary,
+)
 from infra.sandbox.engine.wire import PropertyMap
-
-
-def _pages(
-    scope: Scope, operation: str, args: dict[str, Any], result: str
-) -> Iterator[dict[str, Any]]:
-    """Give what a list operation answers, from all of its pages."""
-    while True:
-        answer = scope.call(operation, args)
-        yield from answer[result]
-        if not answer.get("IsTruncated"):
-            return
-        args = {**args, "Marker": answer["Marker"]}
-
 
 # -- users --------------------------------------------------------------------------------------
 
 
-def _set_boundary(scope: Scope) -> None:
-    boundary = scope.props.get("permissionsBoundary")
-    if boundary:
-        args = {"UserName": scope.id, "PermissionsBoundary": boundary}
-        scope.call("put_user_permissions_boundary", args)
-    else:
-        scope.call("delete_user_permissions_boundary", {"UserName": scope.id})
-
-
 def _delete_user(scope: Scope) -> None:
     user = {"UserName": scope.id}
-    for group in list(_pages(scope, "list_groups_for_user", user, "Groups")):
+    for group in list(pages(scope, "list_groups_for_user", user, "Groups")):
         scope.call("remove_user_from_group", {**user, "GroupName": group["GroupName"]})
     if scope.props.get("forceDestroy"):
         _delete_credentials(scope, user)
@@ -46,14 +28,14 @@ def _delete_user(scope: Scope) -> None:
 
 def _delete_credentials(scope: Scope, user: dict[str, Any]) -> None:
     """Delete what was made beside the program and would hold the user back."""
-    for key in list(_pages(scope, "list_access_keys", user, "AccessKeyMetadata")):
+    for key in list(pages(scope, "list_access_keys", user, "AccessKeyMetadata")):
         scope.call("delete_access_key", {**user, "AccessKeyId": key["AccessKeyId"]})
-    for key in list(_pages(scope, "list_ssh_public_keys", user, "SSHPublicKeys")):
+    for key in list(pages(scope, "list_ssh_public_keys", user, "SSHPublicKeys")):
         scope.call("delete_ssh_public_key", {**user, "SSHPublicKeyId": key["SSHPublicKeyId"]})
-    for certificate in list(_pages(scope, "list_signing_certificates", user, "Certificates")):
+    for certificate in list(pages(scope, "list_signing_certificates", user, "Certificates")):
         args = {**user, "CertificateId": certificate["CertificateId"]}
         scope.call("delete_signing_certificate", args)
-    for device in list(_pages(scope, "list_mfa_devices", user, "MFADevices")):
+    for device in list(pages(scope, "list_mfa_devices", user, "MFADevices")):
         serial = {"SerialNumber": device["SerialNumber"]}
         scope.call("deactivate_mfa_device", {**user, **serial})
         if device["SerialNumber"].startswith("arn:"):
@@ -75,7 +57,7 @@ USER: Final = Row(
     delete=_delete_user,
     updates=(
         Update(("path",), Call("update_user", {"UserName": "$id", "NewPath": "$path"})),
-        Update(("permissionsBoundary",), _set_boundary),
+        Update(("permissionsBoundary",), set_boundary("User")),
     ),
     # AWS renames a user in place; here the id is the name and stays.
     forces=("name",),
@@ -108,7 +90,7 @@ def _join(scope: Scope) -> str:
 def _memberships(scope: Scope) -> dict[str, Any] | None:
     """Read which of the program's groups the user is in: of none, and there is no membership."""
     user = scope.props["user"]
-    groups = _pages(scope, "list_groups_for_user", {"UserName": user}, "Groups")
+    groups = pages(scope, "list_groups_for_user", {"UserName": user}, "Groups")
     live = {group["GroupName"] for group in groups}
     ours = [group for group in scope.props["groups"] if group in live]
     return {"user": user, "groups": ours} if ours else None
@@ -169,63 +151,8 @@ GROUP: Final = Row(
 )
 
 
-def _imported_inline(id_: str) -> PropertyMap:
-    group, _, name = id_.partition(":")
-    return {"group": group, "name": name}
-
-
-_PUT_POLICY: Final = Call(
-    "put_group_policy",
-    {"GroupName": "$group", "PolicyName": "$name", "PolicyDocument": "$policy"},
-)
-
-GROUP_POLICY: Final = Row(
-    label="IAM Group Policy",
-    service="iam",
-    global_=True,
-    create=_PUT_POLICY,
-    id="join(':', [args.GroupName, args.PolicyName])",
-    read=Call("get_group_policy", {"GroupName": "$group", "PolicyName": "$name"}),
-    delete=Call("delete_group_policy", {"GroupName": "$group", "PolicyName": "$name"}),
-    updates=(Update(("policy",), _PUT_POLICY),),
-    forces=("name", "namePrefix", "group"),
-    names={"name": "PolicyName", "group": "GroupName"},
-    computed=("namePrefix",),
-    json=("policy",),
-    name=AutoName("name", limit=128),
-    name_prefix="namePrefix",
-    required=("policy", "group"),
-    reads={"policy": lambda scope: document(scope.props["$live"]["PolicyDocument"])},
-    imported=_imported_inline,
-)
-
-
-def _attachment(scope: Scope) -> dict[str, Any] | None:
-    group, policy_arn = scope.props.get("group"), scope.props.get("policyArn")
-    args = {"GroupName": group}
-    for entry in _pages(scope, "list_attached_group_policies", args, "AttachedPolicies"):
-        if entry["PolicyArn"] == policy_arn:
-            return {"group": group, "policyArn": policy_arn}
-    return None
-
-
-def _imported_attachment(id_: str) -> PropertyMap:
-    group, _, policy_arn = id_.partition("/")
-    return {"group": group, "policyArn": policy_arn}
-
-
-GROUP_POLICY_ATTACHMENT: Final = Row(
-    label="IAM Group Policy Attachment",
-    service="iam",
-    global_=True,
-    create=Call("attach_group_policy", {"GroupName": "$group", "PolicyArn": "$policyArn"}),
-    id="join('/', [args.GroupName, args.PolicyArn])",
-    read=_attachment,
-    delete=Call("detach_group_policy", {"GroupName": "$group", "PolicyArn": "$policyArn"}),
-    forces=("group", "policyArn"),
-    required=("group", "policyArn"),
-    imported=_imported_attachment,
-)
+GROUP_POLICY: Final = inline_policy("Group")
+GROUP_POLICY_ATTACHMENT: Final = policy_attachment("Group")
 
 ROWS: Final[dict[str, Row]] = {
     "aws:iam/user:User": USER,
