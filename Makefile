@@ -63,7 +63,7 @@ bench: $(VENV)/.dev ## Measure start-up, previews and synthetic stacks
 
 # The lock files name no address: pip takes them from wherever it is configured to.
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
-	--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
+	--no-header --no-annotate pyproject.toml
 .PHONY: lock
 lock: $(VENV)/.dev ## Bring the locked requirements up to date with pyproject.toml
 	$(BIN)/python -m pip install -q uv
