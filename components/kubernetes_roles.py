@@ -13,7 +13,6 @@ from typing import Any, Literal
 KubernetesRole = Literal["viewer", "editor", "operator", "administrator"]
 """Each may do what the one before may, and more."""
 
-API_VERSION = "rbac.authorization.k8s.io/v1"
 API_GROUP = "rbac.authorization.k8s.io"
 
 READ = ("get", "list", "watch")

@@ -260,11 +260,6 @@ def account_arn(account_id: str) -> str:
     return f"arn:aws:iam::{account_id}:root"
 
 
-def parameter_arn(region: str, account_id: str, env: str, app: str = APP) -> str:
-    """Return the ARN pattern of all parameters of an application."""
-    return f"arn:aws:ssm:{region}:{account_id}:parameter{parameter_path(env, app)}/*"
-
-
 # Tags
 
 
