@@ -168,7 +168,7 @@ class ClusterAutoscaler(ComponentResource):
             service_account=ACCOUNT.name,
             role_arn=role.arn,
             tags=args.tags,
-            opts=ResourceOptions(parent=self, deleted_with=args.control_plane),
+            opts=ResourceOptions(parent=self),
         )
 
     def _permissions(self) -> list[Resource]:

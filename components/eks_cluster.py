@@ -3,8 +3,10 @@
 Order is what makes it work, in both directions. Log groups come before what writes to them and go
 after it, so that none comes back unencrypted. The network is configured before the first node
 joins, and is there until the last has left. What needs nodes comes after them; nothing else goes
-into the cluster before all of this, because the Kubernetes provider waits for it. What lives in
-the cluster goes with the control plane, which is not asked to delete it piece by piece.
+into the cluster before all of this, because the Kubernetes provider waits for it. The objects in
+the cluster go with the control plane, which is not asked to delete them piece by piece; what EKS
+keeps for it, such as add-ons, is deleted before it, so that a destroy which fails at the cluster
+has not forgotten what is still there.
 
 Whoever makes the cluster administers it: that is the deploy role, which every run assumes, and no
 second entry is declared for it.
@@ -322,7 +324,7 @@ class EksCluster(ComponentResource):
                     role_arn=self._addon_role_arn(addon),
                     tags=self._args.tags,
                 ),
-                ResourceOptions(parent=self, depends_on=after, deleted_with=self.control_plane),
+                ResourceOptions(parent=self, depends_on=after),
             )
             for addon in sorted(addons)
         ]

@@ -262,11 +262,7 @@ class RbacBindings(ComponentResource):
             kubernetes_groups=[kubernetes_group],
             user_name=f"{kubernetes_group}:{{{{SessionName}}}}",
             tags=args.tags,
-            opts=ResourceOptions(
-                parent=self,
-                deleted_with=args.control_plane,
-                depends_on=[args.control_plane],
-            ),
+            opts=ResourceOptions(parent=self, depends_on=[args.control_plane]),
         )
         return role.arn
 

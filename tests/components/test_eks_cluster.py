@@ -429,16 +429,12 @@ def test_nothing_goes_into_the_cluster_before_it_can_take_it(graph: Graph) -> No
     assert {graph.provider_of(node).name for node in objects} == {"cluster-kubernetes"}
 
 
-def test_what_is_in_the_cluster_goes_with_the_control_plane_but_nodes_do_not(
+def test_objects_in_the_cluster_go_with_the_control_plane_and_nothing_of_aws_does(
     graph: Graph,
 ) -> None:
+    """What AWS keeps and the state has forgotten would be in the way of the next update."""
     control_plane = graph.one(CLUSTER).urn
-    inside = {
-        node.label
-        for node in graph.resources()
-        if node.type.startswith("kubernetes:")
-        or node.type in {ADDON, "aws:eks/podIdentityAssociation:PodIdentityAssociation"}
-    }
+    inside = {node.label for node in graph.resources() if node.type.startswith("kubernetes:")}
     assert inside == {node.label for node in graph.resources() if node.deleted_with}
     assert {node.deleted_with for node in graph.resources()} == {"", control_plane}
 
