@@ -83,6 +83,8 @@ def _on_aws(project: Path, dev: Settings) -> Access:
         caller="",
         variables={},
         client=lambda service: service,
+        own_client=lambda service: service,
+        records=project / ".ops",
     )
 
 

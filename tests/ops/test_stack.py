@@ -24,6 +24,8 @@ def on_aws(project: Path, dev: Settings) -> Access:
         caller="",
         variables={"PULUMI_BACKEND_URL": "s3://mono-repo-dev-pulumi-state-abc"},
         client=lambda service: service,
+        own_client=lambda service: service,
+        records=project / ".ops",
     )
 
 

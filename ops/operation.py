@@ -1,0 +1,399 @@
+"""The anatomy of a command that acts: plan, show, agree, lock, write down, act, look again.
+
+A command is an `Operation`: a function that plans and changes nothing, the actions its steps name,
+and a verification. What goes round them is here, once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from infra import naming
+from ops import checks, execution, guard, journal, lock, render_run
+from ops.checks import Check
+from ops.errors import ExitCode, OpsError, RefusedError, UsageError
+from ops.execution import Action, Context, StepResult
+from ops.foundation import NoFoundationError, foundation, journal_bucket
+from ops.plan import Data, Plan
+from ops.render import Line
+from ops.report import REPORT_VERSION, Header
+
+if TYPE_CHECKING:
+    from ops.access import Access
+    from ops.commands import Setting
+
+OPERATIONS: Final[Mapping[str, str]] = {}
+"""Command → `module:name` of its `Operation`: what `ops resume` can go on with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planning:
+    """What a plan is made from."""
+
+    setting: Setting
+    access: Access
+    arguments: Data
+    now: dt.datetime
+    unfinished: Callable[[str], list[journal.Run]]
+    """A command's name → its runs on this environment since the last that finished, which did not;
+    the newest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """A command that acts on an environment."""
+
+    name: str
+    plan: Callable[[Planning], Plan]
+    """Reads and decides; changes nothing. Raises `IncompleteError` where it cannot see all."""
+    actions: Mapping[str, Action]
+    verify: Callable[[Context], tuple[Check, ...]] = lambda _context: ()
+    """Looks again, once all is done."""
+    show: Callable[[Plan], list[Line]] | None = None
+    """How the plan is shown, where its steps alone do not say enough."""
+    carry_on: bool = False
+    """A step that fails does not shield the rest."""
+    by_name: bool = False
+    """The environment's name has to be typed, whichever environment it is."""
+    bound: bool = False
+    """What nobody sees before it is done has to be named by its hash."""
+    approved: bool = True
+    """In production somebody else has to agree. Not so for an emergency."""
+    founded: bool = True
+    """The bootstrap is there: its lock is taken, its bucket has the journal."""
+    undone: str = "Nothing was changed."
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """What a command would do, or has done."""
+
+    command: str
+    header: Header
+    run: str
+    """Empty where nothing was run."""
+    dry_run: bool
+    result: Literal["planned", "nothing to do", "succeeded", "partial"]
+    plan_hash: str
+    plan: Mapping[str, Any]
+    steps: tuple[StepResult, ...] = ()
+    checks: tuple[Check, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the actions found out: step → detail."""
+    seconds: float = 0.0
+    journal: str = ""
+    """Where the run is written down on this machine."""
+    warnings: tuple[str, ...] = ()
+    version: int = REPORT_VERSION
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consent:
+    """What the operator said on the command line."""
+
+    yes: bool = False
+    plan_hash: str = ""
+    why: str = ""
+    dry_run: bool = False
+
+
+def perform(
+    setting: Setting,
+    operation: Operation,
+    environment: str,
+    arguments: Data,
+    consent: Consent,
+) -> ExitCode:
+    """Run a command from its plan to its report."""
+    access, header = open_environment(setting, environment)
+    planned = _plan(setting, operation, access, arguments)
+    if consent.dry_run or not planned.steps:
+        return _show_plan(setting, operation, header, planned, dry_run=consent.dry_run)
+    setting.aside(render_run.plan(planned, _shown(operation, planned)))
+    _agree(setting, operation, access, planned, consent)
+    run = journal.run_id(operation.name, environment, _now(), secrets.token_hex(2))
+    with _locked(operation, access, run) as held:
+        if operation.bound:
+            _refuse_changed(planned, _plan(setting, operation, access, arguments), "the lock")
+        book = journal.Journal(access.journals, run, now=_now)
+        book.add(
+            "begun",
+            operator=lock.operator(access),
+            why=consent.why,
+            mode=access.mode,
+            cloud=access.cloud,
+            plan_hash=planned.hash,
+            plan=planned.to_json(),
+        )
+        return _carry_out(setting, operation, access, planned, book, held, {})
+
+
+def resume(setting: Setting, run: str, *, yes: bool) -> ExitCode:
+    """Go on with a run that did not finish; what was agreed to is done, and nothing else."""
+    environment = environment_of(run)
+    access, header = open_environment(setting, environment)
+    found = find_run(access, run)
+    operation = load(found.command)
+    if found.is_finished:
+        raise UsageError(f"The run {run} has finished: there is nothing to resume.")
+    begun = found.begun
+    if (begun["mode"], begun["cloud"]) != (access.mode, access.cloud):
+        raise RefusedError(
+            f"The run {run} acted on {begun['mode']}, {begun['cloud']}; this is {access.mode}, "
+            f"{access.cloud}. {operation.undone}"
+        )
+    planned = found.plan
+    left = [step for step in planned.steps if step.id not in found.done]
+    setting.aside(render_run.remaining(run, planned, left))
+    _ask(setting, operation, header, f"go on with {run}", yes=yes)
+    with _locked(operation, access, run) as held:
+        # Read again under the lock: the one who held it may have gone on.
+        found = find_run(access, run)
+        if found.is_finished:
+            raise UsageError(f"The run {run} has finished meanwhile: nothing was done.")
+        book = journal.Journal(access.journals, run, now=_now, written=found.records)
+        book.add("resumed", operator=lock.operator(access))
+        return _carry_out(setting, operation, access, planned, book, held, found.done)
+
+
+def load(command: str) -> Operation:
+    """Give a command's operation by its name."""
+    module, _, name = OPERATIONS[command].partition(":")
+    operation: Operation = getattr(importlib.import_module(module), name)
+    return operation
+
+
+def open_environment(setting: Setting, environment: str) -> tuple[Access, Header]:
+    """Reach an environment, and say where that is."""
+    from ops.access import require_environment
+
+    require_environment(environment)
+    access = setting.access(environment)
+    header = access.header()
+    setting.announce(header)
+    return access, header
+
+
+def runs(access: Access) -> list[journal.Run]:
+    """Give all runs on an environment, the oldest first.
+
+    Raises `IncompleteError` where those of other machines cannot be listed.
+    """
+    bucket = _bucket(access)
+    names = journal.runs(access.journals, bucket)
+    ours = [name for name in names if name.split("-")[-2:-1] == [access.environment]]
+    return [journal.read(name, access.journals, bucket) for name in ours]
+
+
+def find_run(access: Access, run: str) -> journal.Run:
+    """Give one run on an environment; raises `UsageError` where there is none."""
+    return journal.read(run, access.journals, _bucket(access))
+
+
+def _plan(setting: Setting, operation: Operation, access: Access, arguments: Data) -> Plan:
+    def unfinished(command: str) -> list[journal.Run]:
+        marker = f"-{command.replace(' ', '-')}-{access.environment}-"
+        bucket = _bucket(access)
+        names = [name for name in journal.runs(access.journals, bucket) if marker in name]
+        found = (journal.read(name, access.journals, bucket) for name in reversed(names))
+        return list(takewhile(lambda run: not run.is_finished, found))
+
+    return operation.plan(
+        Planning(
+            setting=setting,
+            access=access,
+            arguments=arguments,
+            now=_now(),
+            unfinished=unfinished,
+        )
+    )
+
+
+def _show_plan(
+    setting: Setting, operation: Operation, header: Header, planned: Plan, *, dry_run: bool
+) -> ExitCode:
+    report = RunReport(
+        command=operation.name,
+        header=header,
+        run="",
+        dry_run=dry_run,
+        result="planned" if planned.steps else "nothing to do",
+        plan_hash=planned.hash,
+        plan=planned.to_json(),
+    )
+    setting.show(report, render_run.plan(planned, _shown(operation, planned)))
+    return ExitCode.OK
+
+
+def _shown(operation: Operation, planned: Plan) -> list[Line]:
+    return operation.show(planned) if operation.show else []
+
+
+def _agree(
+    setting: Setting,
+    operation: Operation,
+    access: Access,
+    planned: Plan,
+    consent: Consent,
+) -> None:
+    """Refuse or ask, before anything is taken hold of."""
+    if consent.plan_hash and consent.plan_hash != planned.hash:
+        raise RefusedError(
+            f"The plan is another than the one that was agreed to: expected "
+            f"{consent.plan_hash}, found {planned.hash}. {operation.undone} Look at it again "
+            "with --dry-run, and give its hash."
+        )
+    if consent.yes and operation.bound and not consent.plan_hash:
+        raise RefusedError(
+            f"{operation.name} with --auto-approve needs the hash of the plan that is agreed to: "
+            f"--plan-hash {planned.hash} is this one's. {operation.undone}"
+        )
+    if operation.approved:
+        from ops import approvals
+
+        approvals.require(access, operation.name, planned.hash)
+    number = len(planned.steps)
+    what = f"{operation.name} {access.environment} ({number} step{'' if number == 1 else 's'})"
+    _ask(setting, operation, access.header(), what, yes=consent.yes)
+
+
+def _ask(setting: Setting, operation: Operation, header: Header, what: str, *, yes: bool) -> None:
+    terminal = setting.terminal
+    guard.confirm(
+        header,
+        what,
+        yes=yes,
+        ask=terminal.ask if terminal.interactive else None,
+        by_name=operation.by_name or guard.needs_name(header, operation.name),
+    )
+
+
+def _refuse_changed(agreed: Plan, now: Plan, moment: str) -> None:
+    if now.hash != agreed.hash:
+        raise RefusedError(
+            f"Something has changed between the plan and {moment}: the plan was {agreed.hash} and "
+            f"is {now.hash}. Nothing was changed. Look at it again with --dry-run."
+        )
+
+
+@contextmanager
+def _locked(operation: Operation, access: Access, run: str) -> Iterator[lock.Lock | None]:
+    """Hold the environment's lock, and see that no update of Pulumi's own runs."""
+    if not operation.founded:
+        yield None
+        return
+    own = lock.environment_lock(access, foundation(access).lock_table)
+    holder = lock.Holder.this_process(run, operation.name, lock.operator(access), _now())
+    with own.hold(holder) as held:
+        lock.refuse_running_update(access)
+        yield held
+
+
+def _carry_out(
+    setting: Setting,
+    operation: Operation,
+    access: Access,
+    planned: Plan,
+    book: journal.Journal,
+    held: lock.Lock | None,
+    done: Mapping[str, Data],
+) -> ExitCode:
+    if bucket := _bucket(access):
+        book.mirror_to(bucket)
+    context = Context(
+        setting=setting,
+        access=access,
+        journal=book,
+        plan=planned,
+        lock=held,
+        results=dict(done),
+    )
+    begun = time.monotonic()
+    try:
+        results = execution.execute(
+            planned, operation.actions, context, carry_on=operation.carry_on
+        )
+        code = execution.exit_code(results)
+        seen: tuple[Check, ...] = ()
+        if code is ExitCode.OK:
+            seen = _verify(operation, context)
+            code = checks.exit_code(seen)
+        finished = all(item.outcome == "done" for item in results)
+        book.add("ended", result="succeeded" if finished else "partial", code=int(code))
+    finally:
+        book.close()
+    warnings = _warnings(book)
+    report = RunReport(
+        command=operation.name,
+        header=access.header(),
+        run=book.run,
+        dry_run=False,
+        result="succeeded" if finished else "partial",
+        plan_hash=planned.hash,
+        plan=planned.to_json(),
+        steps=results,
+        checks=seen,
+        facts={step: dict(detail) for step, detail in context.results.items() if detail},
+        seconds=round(time.monotonic() - begun, 3),
+        journal=str(book.path),
+        warnings=warnings,
+    )
+    setting.show(report, render_run.run(report), render_run.markdown(report))
+    return code
+
+
+def _verify(operation: Operation, context: Context) -> tuple[Check, ...]:
+    """Look again; where that fails, the run is done and not verified."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        seen = operation.verify(context)
+    except (OpsError, BotoCoreError, ClientError) as error:
+        seen = (
+            Check(
+                name="verification",
+                status="unknown",
+                found=execution.said(error),
+                expected="what was done can be seen",
+                remedy="every step is done; look at the environment again",
+            ),
+        )
+    context.journal.add("verified", checks=[asdict(check) for check in seen])
+    return seen
+
+
+def _warnings(book: journal.Journal) -> tuple[str, ...]:
+    if not book.unmirrored:
+        return ()
+    missing = f"copies in the state bucket are missing ({book.unmirrored})"
+    return (f"The journal is complete in {book.path} only: {missing}.",)
+
+
+def _bucket(access: Access) -> journal.Bucket | None:
+    try:
+        return journal_bucket(access, foundation(access))
+    except NoFoundationError:
+        return None
+
+
+def environment_of(run: str) -> str:
+    """Give the environment that a run's name tells; raises `UsageError` for what is no run."""
+    environment = (run.split("-")[-2:-1] or [""])[0]
+    if environment not in naming.ENVIRONMENTS:
+        raise UsageError(
+            f"{run!r} is no run: a run's name ends with its environment and four characters. "
+            "Nothing was done. See them with: ops runs list"
+        )
+    return environment
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(tz=dt.UTC)

@@ -1,0 +1,183 @@
+"""The environment's lock: one at a time, never for ever."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from components.bootstrap import LOCK_EXPIRY, LOCK_KEY
+from ops import lock as locks
+from ops.errors import IncompleteError, OpsError, PartialError, RefusedError
+from ops.lock import Holder, Lock
+
+TABLE = "mono-repo-dev-pulumi-state-lock"
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = dt.datetime(2026, 12, 1, 3, 0, tzinfo=dt.UTC)
+
+    def __call__(self) -> dt.datetime:
+        return self.now
+
+    def pass_(self, seconds: float) -> None:
+        self.now += dt.timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Three in the morning."""
+    return Clock()
+
+
+@pytest.fixture
+def table() -> Iterator[Any]:
+    """The bootstrap's table."""
+    with mock_aws():
+        client = boto3.client("dynamodb", region_name="us-east-1")
+        client.create_table(
+            TableName=TABLE,
+            KeySchema=[{"AttributeName": LOCK_KEY, "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": LOCK_KEY, "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        yield client
+
+
+@pytest.fixture
+def lock(table: Any, clock: Clock) -> Lock:
+    """The lock of dev."""
+    return Lock(table, TABLE, "dev", now=clock)
+
+
+def _holder(run: str, clock: Clock, **changes: Any) -> Holder:
+    return replace(Holder.this_process(run, "stop", "jane-doe", clock()), **changes)
+
+
+def _elsewhere(run: str, clock: Clock) -> Holder:
+    return _holder(run, clock, host="another-machine", process="another")
+
+
+def test_the_table_is_the_one_that_the_bootstrap_makes() -> None:
+    assert (locks.KEY, locks.EXPIRY) == (LOCK_KEY, LOCK_EXPIRY)
+
+
+def test_a_second_operator_is_refused_and_told_who_is_at_work(lock: Lock, clock: Clock) -> None:
+    with lock.hold(_elsewhere("run-1", clock)):
+        refusal = pytest.raises(RefusedError, match="Nothing was done")
+        with refusal as refused, lock.hold(_holder("run-2", clock)):
+            pytest.fail("two hold it")
+        assert "stop (run run-1) by jane-doe, on another-machine" in str(refused.value)
+    assert lock.status() is None, "it is given back in the end"
+
+
+def test_environments_have_locks_of_their_own(table: Any, lock: Lock, clock: Clock) -> None:
+    prod = Lock(table, TABLE, "prod", now=clock)
+    with lock.hold(_holder("run-1", clock)), prod.hold(_holder("run-2", clock)):
+        assert prod.status() is not None
+
+
+def test_it_is_given_back_when_the_operation_fails(lock: Lock, clock: Clock) -> None:
+    with pytest.raises(OpsError), lock.hold(_holder("run-1", clock)):
+        raise OpsError("the step failed")
+    assert lock.status() is None
+
+
+def test_one_that_was_left_behind_elsewhere_runs_out(lock: Lock, clock: Clock, table: Any) -> None:
+    _leave_behind(lock, _elsewhere("run-1", clock))
+    with pytest.raises(RefusedError), lock.hold(_holder("run-2", clock)):
+        pytest.fail("it was still held")
+    clock.pass_(locks.LEASE_SECONDS + 1)
+    with lock.hold(_holder("run-2", clock)):
+        held = lock.status()
+        assert held is not None
+        assert held.holder.run == "run-2"
+
+
+def test_one_whose_process_on_this_machine_has_died_is_taken_over_at_once(
+    lock: Lock, clock: Clock
+) -> None:
+    _leave_behind(lock, _holder("run-1", clock, process="an earlier process with this number"))
+    with lock.hold(_holder("run-2", clock)):
+        held = lock.status()
+        assert held is not None
+        assert held.holder.run == "run-2"
+
+
+def test_one_whose_process_on_this_machine_lives_is_not(lock: Lock, clock: Clock) -> None:
+    _leave_behind(lock, _holder("run-1", clock, pid=os.getpid()))
+    with pytest.raises(RefusedError), lock.hold(_holder("run-2", clock)):
+        pytest.fail("two hold it")
+
+
+def test_one_that_goes_on_is_renewed(
+    lock: Lock, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "RENEWAL_SECONDS", 0.01)
+    with lock.hold(_holder("run-1", clock)):
+        before = lock.status()
+        clock.pass_(60)
+        assert before is not None
+        _until(lambda: _expiry(lock) > before.expires)
+
+
+def test_an_operation_whose_lock_was_broken_begins_nothing_further(
+    lock: Lock, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "RENEWAL_SECONDS", 0.01)
+    with lock.hold(_holder("run-1", clock)) as held:
+        held.require()
+        status = lock.status()
+        assert status is not None
+        lock.break_(status)
+        with pytest.raises(PartialError, match="nothing further was begun"):
+            _until_raised(held)
+
+
+def test_what_has_changed_hands_is_not_broken(lock: Lock, clock: Clock) -> None:
+    _leave_behind(lock, _elsewhere("run-1", clock))
+    seen = lock.status()
+    assert seen is not None
+    clock.pass_(locks.LEASE_SECONDS + 1)
+    with lock.hold(_holder("run-2", clock)), pytest.raises(RefusedError, match="changed hands"):
+        lock.break_(seen)
+
+
+def test_a_table_that_cannot_be_read_is_not_taken_for_free(table: Any, clock: Clock) -> None:
+    missing = Lock(table, "no-such-table", "dev", now=clock)
+    with pytest.raises(IncompleteError, match="could not be read"):
+        missing.status()
+    with pytest.raises(OpsError, match="could not be taken"), missing.hold(_holder("run-1", clock)):
+        pytest.fail("nothing holds it")
+
+
+def _leave_behind(lock: Lock, holder: Holder) -> None:
+    """Take it as a process does that is then killed."""
+    lock._acquire(holder)
+
+
+def _expiry(lock: Lock) -> dt.datetime:
+    held = lock.status()
+    assert held is not None
+    return held.expires
+
+
+def _until(true: Any) -> None:
+    for _ in range(1_000_000):
+        if true():
+            return
+    pytest.fail("it never came about")
+
+
+def _until_raised(held: Lock) -> None:
+    for _ in range(1_000_000_000):
+        held.require()
