@@ -26,6 +26,7 @@ pytestmark = pytest.mark.sandbox
 Clients = Callable[[str], Any]
 
 INSTANCE = "aws:rds/instance:Instance"
+AT_ONCE = {"Delay": 0, "MaxAttempts": 5}
 SNAPSHOT = "mono-repo-dev-snapshot-20261231-235959"
 
 
@@ -96,6 +97,12 @@ def teardown(world: World) -> None:
     world.done("config", "set", "teardown", "true")
     configure(world, final_snapshot_identifier=SNAPSHOT)
     world.done("up")
+
+
+def snapshot(rds: Any, instance: str, name: str) -> None:
+    """Make a snapshot, and wait until it can be used."""
+    rds.create_db_snapshot(DBInstanceIdentifier=instance, DBSnapshotIdentifier=name)
+    rds.get_waiter("db_snapshot_available").wait(DBSnapshotIdentifier=name, WaiterConfig=AT_ONCE)
 
 
 def live(rds: Any, identifier: str = "mono-repo-dev") -> dict[str, Any]:
@@ -182,12 +189,15 @@ def test_a_restored_copy_is_taken_over_without_a_replacement_and_the_old_logs_st
 ) -> None:
     torn_down.done("up")
     old = live(rds)
-    rds.create_db_snapshot(DBInstanceIdentifier="mono-repo-dev", DBSnapshotIdentifier="good")
+    snapshot(rds, "mono-repo-dev", "good")
     rds.restore_db_instance_from_db_snapshot(
         DBInstanceIdentifier="mono-repo-dev-restored",
         DBSnapshotIdentifier="good",
         DBInstanceClass="db.t4g.medium",
         DBSubnetGroupName=old["DBSubnetGroup"]["DBSubnetGroupName"],
+    )
+    rds.get_waiter("db_instance_available").wait(
+        DBInstanceIdentifier="mono-repo-dev-restored", WaiterConfig=AT_ONCE
     )
     (urn,) = [found["urn"] for found in torn_down.resources() if found["type"] == INSTANCE]
     torn_down.done("state", "unprotect", urn, "--yes")
@@ -210,6 +220,9 @@ def test_a_restored_copy_is_taken_over_without_a_replacement_and_the_old_logs_st
         client("logs").delete_log_group(logGroupName=name)
     rds.modify_db_instance(DBInstanceIdentifier="mono-repo-dev", DeletionProtection=False)
     rds.delete_db_instance(DBInstanceIdentifier="mono-repo-dev", SkipFinalSnapshot=True)
+    rds.get_waiter("db_instance_deleted").wait(
+        DBInstanceIdentifier="mono-repo-dev", WaiterConfig=AT_ONCE
+    )
     rds.delete_db_snapshot(DBSnapshotIdentifier="good")
 
 
@@ -264,7 +277,7 @@ def test_deletion_protection_refuses_and_so_does_a_snapshot_of_the_same_name(
     with pytest.raises(ProviderError, match="disable deletion protection"):
         provider.delete(INSTANCE, id_, leaving, outputs)
     rds.modify_db_instance(DBInstanceIdentifier="plain", DeletionProtection=False)
-    rds.create_db_snapshot(DBInstanceIdentifier="plain", DBSnapshotIdentifier="plain-snapshot-1")
+    snapshot(rds, "plain", "plain-snapshot-1")
     with pytest.raises(ProviderError, match="AlreadyExists"):
         provider.delete(INSTANCE, id_, leaving, outputs)
     rds.delete_db_snapshot(DBSnapshotIdentifier="plain-snapshot-1")
@@ -273,7 +286,7 @@ def test_deletion_protection_refuses_and_so_does_a_snapshot_of_the_same_name(
 def test_an_instance_is_made_of_a_snapshot_with_everything_that_was_asked_for(
     provider: Provider, plain: Plain, rds: Any
 ) -> None:
-    rds.create_db_snapshot(DBInstanceIdentifier="plain", DBSnapshotIdentifier="plain-good")
+    snapshot(rds, "plain", "plain-good")
     given = inputs(
         identifier="plain-copy",
         snapshotIdentifier="plain-good",

@@ -146,10 +146,19 @@ def _application(
         eks,
         fixes,
         fixes_account,
+        fixes_ec2,
         fixes_eks,
         fixes_elb,
+        fixes_events,
         fixes_iam,
+        fixes_kms,
+        fixes_limits,
+        fixes_operations,
         fixes_rds,
+        fixes_rds_states,
+        fixes_restore,
+        fixes_storage,
+        fixes_tagging,
     )
 
     class QuietHandler(MotoRequestHandler):
@@ -168,6 +177,15 @@ def _application(
     fixes_elb.install()
     fixes_iam.install()
     fixes_rds.install()
+    fixes_rds_states.install()
+    fixes_restore.install()
+    fixes_ec2.install()
+    fixes_events.install()
+    fixes_kms.install()
+    fixes_limits.install()
+    fixes_operations.install()
+    fixes_storage.install()
+    fixes_tagging.install()
     moto = DomainDispatcherApplication(create_backend_app)
     application = SandboxApplication(moto, moto_api_backend.reset, announce)
     server = make_server(

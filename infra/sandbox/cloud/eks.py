@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from infra.sandbox.cloud import eks_nodes
@@ -56,6 +56,7 @@ def install() -> None:
         setattr(responses.EKSResponse, name, operation)
     # Node groups have no remote access unless they ask for it.
     setattr(models, "DEFAULT_REMOTE_ACCESS", None)  # noqa: B010 - moto declares a mapping
+    _remember_updates_of_node_groups(responses)
     _remember_cluster_settings(responses, models)
     _tag_every_part(models)
     eks_nodes.install(responses, models)
@@ -327,11 +328,28 @@ def _delete_pod_identity_association(response: Any) -> Any:
 
 
 def _describe_update(response: Any) -> Any:
-    return _result({"update": _existing(response, "update", _request(response)["updateId"])})
+    update = _existing(response, "update", _request(response)["updateId"])
+    group = _cluster(response).nodegroups.get(update.get("nodegroupName"))
+    if group is not None:
+        eks_nodes.look(group, describe=True)
+    return _result({"update": update})
 
 
 def _list_updates(response: Any) -> Any:
-    return _result({"updateIds": sorted(_table(response, "update"))})
+    group = _request(response).get("nodegroupName")
+    found = _table(response, "update").items()
+    return _result({"updateIds": sorted(i for i, u in found if u.get("nodegroupName") == group)})
+
+
+def _cluster(response: Any) -> Any:
+    return response.eks_backend.describe_cluster(name=_cluster_name(response))
+
+
+def _update_of_nodes(response: Any, kind: str, params: Sequence[Any] = ()) -> Any:
+    name = _request(response)["nodegroupName"]
+    update = _update(response, kind)
+    update.update(nodegroupName=name, params=list(params))
+    return _result({"update": eks_nodes.begin_update(_cluster(response).nodegroups[name], update)})
 
 
 def _update_cluster_version(response: Any) -> Any:
@@ -342,7 +360,7 @@ def _update_cluster_version(response: Any) -> Any:
 
 def _update_nodegroup_version(response: Any) -> Any:
     eks_nodes.update_version(response, _request(response))
-    return _result({"update": _update(response, "VersionUpdate")})
+    return _update_of_nodes(response, "VersionUpdate")
 
 
 _OPERATIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
@@ -370,6 +388,16 @@ _OPERATIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "update_cluster_version": _update_cluster_version,
     "update_nodegroup_version": _update_nodegroup_version,
 }
+
+
+def _remember_updates_of_node_groups(responses: Any) -> None:
+    original = responses.EKSResponse.update_nodegroup_config
+
+    def update_nodegroup_config(self: Any) -> Any:
+        params = original(self).result["update"]["params"]
+        return _update_of_nodes(self, "ConfigUpdate", params)
+
+    responses.EKSResponse.update_nodegroup_config = update_nodegroup_config
 
 
 def _remember_cluster_settings(responses: Any, models: Any) -> None:

@@ -3,6 +3,9 @@
 moto names an Auto Scaling group and makes none. Here, as at AWS, EKS merges the program's launch
 template with its own image, makes a group tagged for the Cluster Autoscaler, sizes it with the
 node group and deletes both with it. A new version replaces the instances at once: nothing drains.
+
+An update lasts for a number of describes, of the node group or of the update: one, unless moto's
+state manager is told otherwise for the model ``eks::nodegroup``. Until then no other is taken.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ IMAGE: Final = "ami-ekslinux"
 """moto's image of an EKS node."""
 RELEASE_DATE: Final = "20261112"
 
+MODEL: Final = "eks::nodegroup"
+
 
 def install(responses: Any, models: Any) -> None:
     """Put instances behind node groups, and keep what moto forgets of them."""
@@ -21,6 +26,59 @@ def install(responses: Any, models: Any) -> None:
     _size_nodes_with_the_group(models)
     _delete_nodes_with_the_group(models)
     _show_what_the_autoscaler_decided(models)
+    _show_updates(responses)
+
+
+def begin_update(group: Any, update: dict[str, Any]) -> dict[str, Any]:
+    """Let an update of a node group take its time, and give it as it is now."""
+    from moto.moto_api._internal.managed_state_model import ManagedState
+
+    group.status = "UPDATING"
+    group.sandbox_state = ManagedState(MODEL, [("UPDATING", "ACTIVE")])
+    group.sandbox_update = update
+    update["status"] = "InProgress"
+    return dict(update)
+
+
+def look(group: Any, *, describe: bool) -> None:
+    """Bring a node group and its last update up to date; `describe` counts as one describe."""
+    state = getattr(group, "sandbox_state", None)
+    if state is None:
+        return
+    group.status = state.status
+    if group.status == "ACTIVE":
+        group.sandbox_state = None
+        group.sandbox_update["status"] = "Successful"
+    elif describe:
+        state.advance()
+
+
+def refuse_while_updating(group: Any) -> None:
+    """Take one update at a time, as EKS does."""
+    from moto.eks.exceptions import ResourceInUseException
+
+    look(group, describe=False)
+    if group.status != "ACTIVE":
+        raise ResourceInUseException(
+            clusterName=group.cluster_name,
+            nodegroupName=group.nodegroup_name,
+            message="Nodegroup cannot be updated as it is currently not in Active State",
+        )
+
+
+def _show_updates(responses: Any) -> None:
+    from moto.moto_api import state_manager
+
+    state_manager.register_default_transition(MODEL, {"progression": "manual", "times": 1})
+    original = responses.EKSResponse.describe_nodegroup
+
+    def describe_nodegroup(self: Any) -> Any:
+        name, cluster = self._get_param("nodegroupName"), self._get_param("name")
+        group = self.eks_backend.describe_nodegroup(cluster_name=cluster, nodegroup_name=name)
+        look(group, describe=True)
+        return original(self)
+
+    responses.EKSResponse.describe_nodegroup = describe_nodegroup
 
 
 def update_version(response: Any, request: Mapping[str, Any]) -> None:
@@ -28,6 +86,7 @@ def update_version(response: Any, request: Mapping[str, Any]) -> None:
     group = response.eks_backend.describe_nodegroup(
         cluster_name=request["name"], nodegroup_name=request["nodegroupName"]
     )
+    refuse_while_updating(group)
     group.version = request.get("version") or group.version
     group.release_version = request.get("releaseVersion") or release(group.version)
     if request.get("launchTemplate"):
@@ -167,6 +226,7 @@ def _size_nodes_with_the_group(models: Any) -> None:
     def update_nodegroup_config(self: Any, *args: Any, **kwargs: Any) -> Any:
         group = self.describe_nodegroup(kwargs["cluster_name"], kwargs["nodegroup_name"])
         sizes = {**group.scaling_config, **(kwargs.get("scaling_config") or {})}
+        refuse_while_updating(group)
         _refuse_sizes(sizes)
         answer = original(self, *args, **kwargs)
         _, autoscaling = _backends(self.account_id, self.region_name)

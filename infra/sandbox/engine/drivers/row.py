@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 from infra.sandbox.engine.drivers.values import Canon, json_canon
 from infra.sandbox.engine.wire import PropertyMap
 
-TagForm = Literal["pairs", "tag-pairs", "map"]
+TagForm = Literal["pairs", "lower-pairs", "tag-pairs", "map"]
 
 
 class Scope(Protocol):

@@ -130,5 +130,12 @@ def tags_to_api(tags: Mapping[str, str], form: TagForm) -> Any:
     """Give tags in a service's form."""
     if form == "map":
         return dict(tags)
-    key_name, value_name = ("Key", "Value") if form == "pairs" else ("TagKey", "TagValue")
+    key_name, value_name = _TAG_NAMES[form]
     return [{key_name: key, value_name: value} for key, value in tags.items()]
+
+
+_TAG_NAMES: Final[Mapping[TagForm, tuple[str, str]]] = {
+    "pairs": ("Key", "Value"),
+    "lower-pairs": ("key", "value"),
+    "tag-pairs": ("TagKey", "TagValue"),
+}

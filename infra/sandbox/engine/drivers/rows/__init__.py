@@ -34,6 +34,7 @@ from infra.sandbox.engine.drivers.rows import (
     secretsmanager,
     sns,
     ssm,
+    stepfunctions,
 )
 
 ROWS: Final[dict[str, Row]] = {
@@ -67,6 +68,7 @@ ROWS: Final[dict[str, Row]] = {
         secretsmanager,
         sns,
         ssm,
+        stepfunctions,
     )
     for type_, row in module.ROWS.items()
 }

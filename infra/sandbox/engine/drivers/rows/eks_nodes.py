@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
+from infra.sandbox.engine.drivers.api import ApiError
 from infra.sandbox.engine.drivers.row import AutoName, Call, Row, Scope, Update
 from infra.sandbox.engine.drivers.rows.eks_access import eks_tags
 from infra.sandbox.engine.wire import PropertyMap
@@ -11,6 +13,8 @@ from infra.sandbox.engine.wire import PropertyMap
 # -- node groups --------------------------------------------------------------------------------
 
 _GROUP: Final = {"clusterName": "$clusterName", "nodegroupName": "$nodeGroupName"}
+WAIT_PAUSE: Final = 0.1
+WAIT_TRIES: Final = 1200
 CONFIGURATION: Final = ("labels", "nodeRepairConfig", "scalingConfig", "taints", "updateConfig")
 
 
@@ -45,7 +49,7 @@ def _configure(scope: Scope) -> None:
     if "taints" in changed:
         args["taints"] = _changed_taints(old.get("taints") or [], new.get("taints") or [])
     name = {"clusterName": new["clusterName"], "nodegroupName": new["nodeGroupName"]}
-    scope.call("update_nodegroup_config", {**name, **args})
+    _update(scope, "update_nodegroup_config", {**name, **args})
 
 
 def _replace_nodes(scope: Scope) -> None:
@@ -64,7 +68,21 @@ def _replace_nodes(scope: Scope) -> None:
         args["launchTemplate"] = {
             key: template[key] for key in ("id", "name", "version") if template.get(key)
         }
-    scope.call("update_nodegroup_version", args)
+    _update(scope, "update_nodegroup_version", args)
+
+
+def _update(scope: Scope, operation: str, args: dict[str, Any]) -> None:
+    """Start an update and wait for it: EKS takes one at a time."""
+    id_ = scope.call(operation, args)["update"]["id"]
+    names = {"name": args["clusterName"], "nodegroupName": args["nodegroupName"]}
+    for _ in range(WAIT_TRIES):
+        update = scope.call("describe_update", {**names, "updateId": id_})["update"]
+        if update["status"] == "Successful":
+            return
+        if update["status"] != "InProgress":
+            raise ApiError(f"{operation} of {names}: {update['status']}", "UpdateFailed")
+        time.sleep(WAIT_PAUSE)
+    raise ApiError(f"{operation} of {names} is still in progress", "Timeout")
 
 
 def _resources(scope: Scope) -> list[PropertyMap]:

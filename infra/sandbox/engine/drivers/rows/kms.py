@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from infra.sandbox.engine.drivers.api import ApiError
 from infra.sandbox.engine.drivers.row import AutoName, Call, Row, Scope, Tagging, Update
 from infra.sandbox.engine.wire import PropertyValue
 
@@ -13,6 +14,16 @@ DEFAULT_WINDOW: Final = 30
 def _set_enabled(scope: Scope) -> None:
     operation = "enable_key" if scope.props.get("isEnabled", True) else "disable_key"
     scope.call(operation, {"KeyId": scope.id})
+
+
+def _schedule_deletion(scope: Scope) -> None:
+    """Delete a key; one that is pending deletion already is left to it."""
+    window = int(scope.props.get("deletionWindowInDays") or DEFAULT_WINDOW)
+    try:
+        scope.call("schedule_key_deletion", {"KeyId": scope.id, "PendingWindowInDays": window})
+    except ApiError as error:
+        if "is pending deletion" not in str(error):
+            raise
 
 
 def _set_rotation(scope: Scope) -> None:
@@ -44,10 +55,7 @@ KEY: Final = Row(
         "rotation": _rotation,
     },
     gone="KeyState=='PendingDeletion'",
-    delete=Call(
-        "schedule_key_deletion",
-        {"KeyId": "$id", "PendingWindowInDays": "$deletionWindowInDays"},
-    ),
+    delete=_schedule_deletion,
     updates=(
         Update(("enableKeyRotation", "rotationPeriodInDays"), _set_rotation, after_create=True),
         Update(("isEnabled",), _set_enabled, after_create=True),

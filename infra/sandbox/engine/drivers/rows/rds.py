@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from infra.sandbox.engine.wire import PropertyMap, PropertyValue
 
 RESOURCE_ID: Final = re.compile(r"db-[A-Z0-9]{26}")
 PARAMETERS_A_CALL: Final = 20
+WAIT_PAUSE: Final = 0.1
+WAIT_TRIES: Final = 1200
 
 # -- instances ----------------------------------------------------------------------------------
 
@@ -73,8 +76,6 @@ RESTORED: Final = frozenset(
         "iamDatabaseAuthenticationEnabled",
         "identifier",
         "instanceClass",
-        "manageMasterUserPassword",
-        "masterUserSecretKmsKeyId",
         "multiAz",
         "parameterGroupName",
         "port",
@@ -118,8 +119,24 @@ def _restore(scope: Scope) -> str:
     answer = scope.call("restore_db_instance_from_db_snapshot", {**args, **props["$tags"]})
     later = MODIFIED.keys() - RESTORED - OF_SNAPSHOT - {"engineVersion"}
     changes = {name: value for name, value in props.items() if name in later}
+    _wait_while(scope, args["DBInstanceIdentifier"], "creating")
     _modify(scope, {**props, "$live": answer["DBInstance"]}, changes)
     return str(answer["DBInstance"]["DbiResourceId"])
+
+
+def _wait_while(scope: Scope, name: str, status: str) -> None:
+    """Wait until an instance has another status, or is gone."""
+    for _ in range(WAIT_TRIES):
+        try:
+            found = scope.call("describe_db_instances", {"DBInstanceIdentifier": name})
+        except ApiError as error:
+            if error.gone:
+                return
+            raise
+        if found["DBInstances"][0]["DBInstanceStatus"] != status:
+            return
+        time.sleep(WAIT_PAUSE)
+    raise ApiError(f"DB instance {name} is still {status}", "Timeout")
 
 
 def _modify(scope: Scope, props: PropertyMap, changed: Iterable[str]) -> None:
@@ -200,7 +217,9 @@ def _delete_instance(scope: Scope) -> None:
                 "MissingFinalSnapshotIdentifier",
             )
         args["FinalDBSnapshotIdentifier"] = snapshot
-    scope.call("delete_db_instance", args)
+    if live["DBInstanceStatus"] != "deleting":
+        scope.call("delete_db_instance", args)
+    _wait_while(scope, live["DBInstanceIdentifier"], "deleting")
 
 
 def _engine_version(scope: Scope) -> str:
