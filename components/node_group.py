@@ -42,6 +42,8 @@ class NodeGroupSpec:
     desired_size: int
     """Nodes at first; afterwards the autoscaler decides."""
     max_size: int
+    suspended: bool = False
+    """Stopped: no nodes whatever the sizes say, but for the largest, and none decided elsewhere."""
     disk_gb: int
     release_version: str | None = None
     """Release of the image, as `1.36.0-20261112`; None: the newest when the group is made."""
@@ -92,8 +94,8 @@ class NodeGroup(ComponentResource):
                 "version": template.latest_version.apply(str),
             },
             scaling_config={
-                "min_size": spec.min_size,
-                "desired_size": spec.desired_size,
+                "min_size": 0 if spec.suspended else spec.min_size,
+                "desired_size": 0 if spec.suspended else spec.desired_size,
                 "max_size": spec.max_size,
             },
             update_config={"max_unavailable": 1},
@@ -108,8 +110,9 @@ class NodeGroup(ComponentResource):
                 parent=self,
                 depends_on=args.after,
                 # The autoscaler's business. In camel case: Python does not translate a nested
-                # path, and one that fits nothing is silently ignored.
-                ignore_changes=["scalingConfig.desiredSize"],
+                # path, and one that fits nothing is silently ignored. But for a suspension: an
+                # update that does not know yet of the stop would give the nodes back.
+                ignore_changes=[] if spec.suspended else ["scalingConfig.desiredSize"],
             ),
         )
         # EKS makes exactly one Auto Scaling group for a managed node group.

@@ -151,6 +151,21 @@ def suspension_parameter(env: str) -> str:
     return parameter(env, "suspension", OPS_APP)
 
 
+def bootstrap_claim(env: str) -> str:
+    """Return the record of the one run that makes the environment's bootstrap."""
+    return parameter(env, "bootstrap", OPS_APP)
+
+
+def approvals_path(env: str) -> str:
+    """Return the path that operators' sign-offs of plans are under."""
+    return parameter(env, "approvals", OPS_APP)
+
+
+def approval_parameter(env: str, plan_hash: str) -> str:
+    """Return the parameter that holds the sign-off of a plan."""
+    return f"{approvals_path(env)}/{plan_hash}"
+
+
 # People and machines
 
 
@@ -237,9 +252,37 @@ def restored_database(identifier: str) -> str:
     return f"{identifier}-restored"
 
 
+def backup(env: str, stamp: str) -> str:
+    """Return the name of a backup and its folder; `stamp` as of a snapshot."""
+    return f"{stamp}_{env}"
+
+
+def rehearsal_database(identifier: str, stamp: str) -> str:
+    """Return the copy that a rehearsal of a restore makes of an instance, for a while."""
+    return f"{identifier}-rehearsal-{stamp}"
+
+
 def database_snapshot(identifier: str, stamp: str) -> str:
     """Return a manual snapshot of an instance; `stamp` is UTC as `20261231-235959`."""
     return f"{identifier}-snapshot-{stamp}"
+
+
+def database_restop(env: str) -> str:
+    """Return the rule that keeps databases stopped, enabled while the environment is suspended.
+
+    There is none where no database has `stop_on_emergency`.
+    """
+    return f"{prefix(env)}-database-restop"
+
+
+def silenced_alarms(env: str) -> str:
+    """Return what the names of the alarms begin with that tell nobody during a suspension."""
+    return f"{prefix(env)}-"
+
+
+def database_restop_alarm(env: str) -> str:
+    """Return the alarm of databases that do not stay stopped; none of `silenced_alarms`."""
+    return f"{PROJECT}-database-restop-{env}"
 
 
 def hostname(workload: str) -> str:

@@ -9,12 +9,13 @@ import pulumi
 from infra import naming, version_calendar
 from infra.providers import act_as, home_provider
 from infra.settings import SettingsError, ended_waivers, parse
-from stacks import environment
+from stacks import environment, suspension
 
 
 def main() -> None:
     """Build the selected stack. The clock is read here and nowhere else."""
-    today = datetime.now(tz=UTC).date()
+    now = datetime.now(tz=UTC)
+    today = now.date()
     config = pulumi.Config(naming.PROJECT)
     acting = act_as(config.get("act-as"), preview=pulumi.runtime.is_dry_run())
     try:
@@ -25,6 +26,8 @@ def main() -> None:
         pulumi.log.warn(f"{ended.file}: {ended}")
     for finding in version_calendar.findings(settings, today):
         pulumi.log.warn(f"{finding.file}: {finding}")
-    outputs = environment.build(settings, home_provider(settings, acting))
+    aws = home_provider(settings, acting)
+    suspended = suspension.find(settings, aws, now) is not None
+    outputs = environment.build(settings, aws, suspended=suspended)
     for name, value in outputs.to_exports().items():
         pulumi.export(name, value)

@@ -8,6 +8,7 @@ from pulumi_aws.provider import Provider
 
 from components.alarm_topic import AlarmTopic
 from components.alarms import Alarms
+from components.database_restop import DatabaseRestop
 from components.eks_cluster import EksCluster
 from components.encryption_key import EncryptionKey
 from components.iam_users import IamUsers
@@ -18,24 +19,30 @@ from components.rbac_bindings import RbacBindings
 from components.rds import Rds
 from infra import naming
 from infra.settings import Settings
-from stacks import arguments
+from stacks import arguments, databases
 from stacks.outputs import EnvironmentOutputs
 
 
-def build(settings: Settings, aws: Provider) -> EnvironmentOutputs[Output[str]]:
-    """Build everything an environment is made of."""
+def build(settings: Settings, aws: Provider, *, suspended: bool) -> EnvironmentOutputs[Output[str]]:
+    """Build everything an environment is made of; suspended, it rests and does not page."""
     on_aws = ResourceOptions(providers=[aws])
     database_key_arn = database_key(settings, aws)
 
     logs_key = EncryptionKey("logs", arguments.logs_key(settings), on_aws)
     topic = AlarmTopic("alarms", arguments.topic(settings, logs_key), on_aws)
     network = Network("network", arguments.network(settings, logs_key), on_aws)
-    cluster = EksCluster("cluster", arguments.cluster(settings, network, logs_key), on_aws)
+    cluster = EksCluster(
+        "cluster", arguments.cluster(settings, network, logs_key, suspended=suspended), on_aws
+    )
     rds = Rds(
         "databases",
         arguments.rds(settings, network, cluster, logs_key, database_key_arn=database_key_arn),
         on_aws,
     )
+    if databases.stoppable(settings):
+        DatabaseRestop(
+            "restop", arguments.restop(settings, rds, topic, suspended=suspended), on_aws
+        )
     parameters = ParameterStore(
         "parameters",
         arguments.parameters(settings, network, cluster, rds, logs_key, topic),
@@ -48,7 +55,11 @@ def build(settings: Settings, aws: Provider) -> EnvironmentOutputs[Output[str]]:
         ResourceOptions(providers=[aws, cluster.provider]),
     )
     balancer = LoadBalancer("balancer", arguments.balancer(settings, network, cluster), on_aws)
-    Alarms("watch", arguments.alarms(settings, network, cluster, rds, balancer, topic), on_aws)
+    Alarms(
+        "watch",
+        arguments.alarms(settings, network, cluster, rds, balancer, topic, suspended=suspended),
+        on_aws,
+    )
 
     return EnvironmentOutputs(
         account_id=settings.account_id,

@@ -7,8 +7,8 @@ from components.node_group import NodeGroupSpec, Taint
 from infra.settings import Settings
 
 
-def node_groups(settings: Settings) -> list[NodeGroupSpec]:
-    """Return the node groups."""
+def node_groups(settings: Settings, *, suspended: bool) -> list[NodeGroupSpec]:
+    """Return the node groups; of a suspended environment they are empty."""
     return [
         NodeGroupSpec(
             name=group.name,
@@ -18,6 +18,7 @@ def node_groups(settings: Settings) -> list[NodeGroupSpec]:
             min_size=group.min_size,
             desired_size=group.desired_size,
             max_size=group.max_size,
+            suspended=suspended,
             disk_gb=group.disk_gb,
             release_version=group.release,
             labels=group.labels,

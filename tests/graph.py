@@ -37,6 +37,7 @@ AUTO_NAMED = {
     "aws:rds/parameterGroup:ParameterGroup": "name",
     "aws:rds/subnetGroup:SubnetGroup": "name",
     "aws:s3/bucket:Bucket": "bucket",
+    "aws:sfn/stateMachine:StateMachine": "name",
     "aws:sns/topic:Topic": "name",
 }
 """Type -> the input that the provider fills from the logical name when it is left out."""
@@ -73,6 +74,7 @@ LOOKED_UP: dict[str, dict[str, Any]] = {
     "aws:kms/getAlias:getAlias": {"id": "alias", "targetKeyArn": "arn:mock:key"},
 }
 """Function -> what it answers; the name that was looked up is put behind each."""
+PARAMETERS_BY_PATH = "aws:ssm/getParametersByPath:getParametersByPath"
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,10 @@ def _named_after(name: str, prefix: Any) -> Any:
 
 
 class _Mocks(mocks.Mocks):
+    def __init__(self, parameters: Mapping[str, str]) -> None:
+        super().__init__()
+        self._parameters = parameters
+
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         if not args.custom:
             return None, {}
@@ -169,7 +175,13 @@ class _Mocks(mocks.Mocks):
         return f"{args.name}-id", state
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-        """Answer for what another stack has made; the rest the program must know itself."""
+        """Answer for what another stack or a command has made; the rest the program must know."""
+        if args.token == PARAMETERS_BY_PATH:
+            below = f"{args.args['path']}/"
+            found = {
+                name: text for name, text in self._parameters.items() if name.startswith(below)
+            }
+            return {"names": list(found), "values": list(found.values())}, []
         assert args.token in LOOKED_UP, f"the program looks up {args.token}"
         name = args.args["name"]
         answer = {key: _named_after(name, value) for key, value in LOOKED_UP[args.token].items()}
@@ -177,8 +189,8 @@ class _Mocks(mocks.Mocks):
 
 
 class _Monitor(mocks.MockMonitor):
-    def __init__(self, graph: Graph) -> None:
-        super().__init__(_Mocks())
+    def __init__(self, graph: Graph, parameters: Mapping[str, str]) -> None:
+        super().__init__(_Mocks(parameters))
         self.graph = graph
 
     def RegisterResource(  # noqa: N802  # the name of the call on the wire
@@ -302,12 +314,14 @@ def record(
     project: str = "mono-repo",
     stack: str = "dev",
     config: Mapping[str, str] | None = None,
+    parameters: Mapping[str, str] | None = None,
     preview: bool = False,
 ) -> Graph:
     """Run `program` as the body of a stack and return what it registered.
 
-    `config` is what the CLI would pass: full key -> text, objects as JSON. Exceptions of the
-    program, those inside `apply` included, are raised here.
+    `config` is what the CLI would pass: full key -> text, objects as JSON. `parameters` is what is
+    in the Parameter Store: name -> value. Exceptions of the program, those inside `apply`
+    included, are raised here.
     """
     graph = Graph()
 
@@ -317,7 +331,8 @@ def record(
     async def run() -> None:
         await run_in_stack(body)
 
-    _configure(graph, project=project, stack=stack, preview=preview)
+    monitor = _Monitor(graph, parameters or {})
+    _configure(monitor, project=project, stack=stack, preview=preview)
     set_all_config(dict(config or {}))
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -333,14 +348,13 @@ def record(
     return graph
 
 
-def _configure(graph: Graph, *, project: str, stack: str, preview: bool) -> None:
-    monitor = _Monitor(graph)
+def _configure(monitor: _Monitor, *, project: str, stack: str, preview: bool) -> None:
     features = monitor.GetDeploymentInfo(None)  # type: ignore[no-untyped-call]  # untyped in the SDK
     configure(
         mocks.MockSettings(  # type: ignore[no-untyped-call]  # untyped in the SDK
             monitor=monitor,
             monitor_features=set(features.supportedFeatures),
-            engine=_Engine(graph),
+            engine=_Engine(monitor.graph),
             project=project,
             stack=stack,
             dry_run=preview,

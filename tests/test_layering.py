@@ -15,6 +15,7 @@ ALLOWED = {
         "infra.naming",
         "infra.providers",
         "infra.settings",
+        "infra.suspension",
         "stacks",
     },
     "infra.settings": {"infra.naming", "infra.settings"},
@@ -29,11 +30,13 @@ ALLOWED = {
         "stacks",
     },
     "infra.sandbox": {"infra.naming", "infra.settings", "infra.sandbox"},
+    "infra.suspension": {"infra.naming"},
     "infra.version_calendar": {"infra.naming", "infra.settings"},
     "ops": {
         "infra.naming",
         "infra.sandbox",
         "infra.settings",
+        "infra.suspension",
         "infra.version_calendar",
         "ops",
         "stacks.account",
@@ -42,7 +45,14 @@ ALLOWED = {
     },
 }
 """Module or package -> what it may import of ours; the longest name that fits counts."""
-NO_EFFECTS = ("components", "stacks", "infra.settings", "infra.naming", "infra.policies")
+NO_EFFECTS = (
+    "components",
+    "stacks",
+    "infra.settings",
+    "infra.suspension",
+    "infra.naming",
+    "infra.policies",
+)
 FORBIDDEN = {
     "boto3",
     "botocore",

@@ -31,6 +31,11 @@ def bucket_policy(bucket: str, sid: str) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
+def states(type_: str) -> str:
+    """A state machine of one state."""
+    return json.dumps({"StartAt": "Only", "States": {"Only": {"Type": type_}}})
+
+
 SAMPLES: Final[Mapping[str, Sample]] = {
     "vpc": Sample(
         "aws:ec2/vpc:Vpc",
@@ -389,6 +394,28 @@ SAMPLES: Final[Mapping[str, Sample]] = {
         {"rule": "ref:rule", "arn": "ref:topic", "inputPath": "$.detail"},
         {"inputTransformer": {"inputPaths": {"a": "$.detail"}, "inputTemplate": '"<a>"'}},
         absent=("inputPath",),
+    ),
+    "scheduled-rule": Sample(
+        "aws:cloudwatch/eventRule:EventRule",
+        {"name": "sample-schedule", "scheduleExpression": "rate(30 minutes)", "state": "DISABLED"},
+        {"scheduleExpression": "rate(1 hour)", "state": "ENABLED"},
+    ),
+    "scheduled-target": Sample(
+        "aws:cloudwatch/eventTarget:EventTarget",
+        {
+            "rule": "ref:scheduled-rule",
+            "targetId": "round",
+            "arn": "ref:state-machine",
+            "roleArn": "ref:role.arn",
+            "input": "{}",
+            "retryPolicy": {"maximumEventAgeInSeconds": 1800, "maximumRetryAttempts": 10},
+        },
+        {"retryPolicy": {"maximumEventAgeInSeconds": 3600, "maximumRetryAttempts": 20}},
+    ),
+    "state-machine": Sample(
+        "aws:sfn/stateMachine:StateMachine",
+        {"definition": states("Succeed"), "roleArn": "ref:role.arn", "tags": TAGS},
+        {"definition": states("Fail"), "tags": NEW_TAGS},
     ),
     "boundary": Sample(
         "aws:iam/policy:Policy",

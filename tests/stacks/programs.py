@@ -67,7 +67,7 @@ def graph_of(stack: str, settings: Settings) -> Graph:
             case "bootstrap":
                 outputs = bootstrap.build(settings)
             case _:
-                outputs = environment.build(settings, home_provider(settings))
+                outputs = environment.build(settings, home_provider(settings), suspended=False)
         for name, value in outputs.to_exports().items():
             pulumi.export(name, value)
 
