@@ -6,18 +6,31 @@ used, since the SDK drops structured values from the file.
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from infra import naming
-from ops.access import Access, StackKind, account_settings, project, stack_name
-from ops.errors import OpsError, RefusedError, UsageError
+from ops import homes
+from ops.access import (
+    PROJECT_FILE,
+    Access,
+    StackKind,
+    account_settings,
+    project,
+    stack_name,
+)
+from ops.errors import OpsError, UsageError
 
 if TYPE_CHECKING:
-    from pulumi.automation import PulumiCommand, Stack
+    from pulumi.automation import CommandResult, LocalWorkspace, PulumiCommand, Stack
+
+    from ops.homes import Home, InlineKind
 
 MINIMUM_CLI: Final = (3, 181, 0)
 """The first CLI whose refresh and destroy take an inline program."""
@@ -36,7 +49,7 @@ def open_stack(
     create: bool = True,
     teardown: bool = False,
 ) -> Stack:
-    """Open an environment's stack, or that of its account.
+    """Open an environment's stack, the one that outlives it, or that of its account.
 
     `teardown`: the account's stack protects nothing, whatever its environments ask for.
     In the sandbox a stack that is not there yet is made, empty, unless `create` says no. On AWS
@@ -45,60 +58,151 @@ def open_stack(
     """
     from pulumi import automation
 
+    if kind != "environment":
+        home = homes.find(access, kind)
+        if home is None and access.mode == "sandbox" and create:
+            home = homes.embedded(access)
+        if home is None:
+            raise OpsError(_not_bootstrapped(access, kind))
+        return open_at(access, kind, home, create=create, teardown=teardown)
+    if access.mode == "aws" and access.settings.backend.url is None:
+        raise UsageError(
+            f"{naming.stack_file(access.environment)} does not say where the state is: backend.url "
+            "is missing. Nothing was run. Write the s3:// URL of the environment's state bucket, "
+            "which `ops bootstrap` prints, or the address of a Pulumi Cloud, under "
+            "mono-repo:settings, backend, url."
+        )
     name = stack_name(kind, access.settings)
-    if access.mode == "aws":
-        _refuse_on_aws(access, kind)
     options = automation.LocalWorkspaceOptions(
-        work_dir=str(_work_dir(access, kind)),
-        env_vars=access.variables,
+        work_dir=str(access.root),
+        env_vars={**access.variables, **access.deploying()},
         pulumi_command=_command(access),
     )
-    select = (
-        automation.create_or_select_stack
-        if create and access.mode == "sandbox"
-        else automation.select_stack
-    )
+    making = create and access.mode == "sandbox"
+    select = automation.create_or_select_stack if making else automation.select_stack
     try:
-        if kind == "environment":
-            return select(name, work_dir=options.work_dir, opts=options)
-        program = (
-            _bootstrap_program(access)
-            if kind == "bootstrap"
-            else _account_program(access, teardown=teardown)
-        )
-        return select(name, project_name=project(kind), program=program, opts=options)
+        return select(name, work_dir=options.work_dir, opts=options)
     except automation.StackNotFoundError as error:
         raise OpsError(_not_initialised(access, name)) from error
 
 
-def _refuse_on_aws(access: Access, kind: StackKind) -> None:
+@contextmanager
+def open_to_look(access: Access, kind: StackKind) -> Iterator[Stack]:
+    """Open a stack for a preview that comes to nothing else.
+
+    Where an inline stack is nowhere on AWS yet, an empty one is made for that long.
+    """
+    if kind == "environment" or access.mode == "sandbox" or homes.find(access, kind):
+        yield open_stack(access, kind)
+        return
+    with tempfile.TemporaryDirectory(prefix="mono-repo-ops-") as folder:
+        yield open_at(access, kind, homes.new_at(Path(folder) / "state"), create=True)
+
+
+def open_at(
+    access: Access, kind: InlineKind, home: Home, *, create: bool, teardown: bool = False
+) -> Stack:
+    """Open a bootstrap or account stack in one home of its state.
+
+    `create`: where it is not there yet it is made, empty. Raises `OpsError` where there is none.
+    """
+    from pulumi import automation
+
+    name = stack_name(kind, access.settings)
+    options = automation.LocalWorkspaceOptions(
+        work_dir=str(_work_dir(access, kind, home)),
+        env_vars=homes.variables(access, home),
+        pulumi_command=_command(access),
+        secrets_provider=home.secrets_provider,
+    )
+    program = (
+        _bootstrap_program(access)
+        if kind == "bootstrap"
+        else _account_program(access, teardown=teardown)
+    )
+    select = automation.create_or_select_stack if create else automation.select_stack
+    try:
+        stack = select(name, project_name=project(kind), program=program, opts=options)
+    except automation.StackNotFoundError as error:
+        raise OpsError(
+            f"There is no stack {name!r} of {project(kind)} in {home.url}. Nothing was run."
+        ) from error
+    except automation.CommandError as error:
+        raise _told(error) from error
+    if not home.is_local:
+        _note_key(Path(options.work_dir or "") / naming.stack_file(name), stack, home)
+    return stack
+
+
+def _note_key(file: Path, stack: Stack, home: Home) -> None:
+    """See that the program's own stack file names the key of the state's secrets.
+
+    On a machine that has never run the stack there is none, and the CLI would encrypt by a
+    passphrase from then on.
+    """
+    if file.exists() and f"secretsprovider: {home.secrets_provider}\n" in file.read_text("utf-8"):
+        return
+    provider = (exported(stack)["deployment"] or {}).get("secrets_providers") or {}
+    state = provider.get("state") or {}
+    lines = [f"secretsprovider: {home.secrets_provider}"]
+    if state.get("url") == home.secrets_provider:
+        lines.append(f"encryptedkey: {state['encryptedkey']}")
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def exported(stack: Stack, *, show_secrets: bool = False) -> dict[str, Any]:
+    """Export a stack's state; the Automation API's own method always shows the secrets."""
+    shown = ["--show-secrets"] if show_secrets else []
+    result = run_cli(stack, ["stack", "export", *shown, "--stack", stack.name])
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def run_cli(stack: Stack, arguments: list[str]) -> CommandResult:
+    """Run a command of the CLI for which the Automation API has no method, as the stack's own."""
+    from pulumi.automation import CommandError
+
+    workspace = cast("LocalWorkspace", stack.workspace)
+    try:
+        return workspace.pulumi_command.run(arguments, workspace.work_dir, dict(workspace.env_vars))
+    except CommandError as error:
+        raise _told(error) from error
+
+
+def _told(error: Exception) -> OpsError:
+    from ops.update import error_text, refusal
+
+    return refusal(error) or OpsError(error_text(error))
+
+
+def _work_dir(access: Access, kind: InlineKind, home: Home) -> Path:
+    """Give the folder that an inline program runs in, the same at every run.
+
+    What the CLI notes about the stack's secrets it writes there, and never into the stack files
+    of the project. A state on this machine has other secrets than one in a bucket.
+    """
+    folder = home.folder / "program" if home.folder else access.records / "programs" / kind
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / PROJECT_FILE
+    text = f"name: {project(kind)}\nruntime: python\n"
+    # Written here, because the SDK would note the current directory in it.
+    if not file.exists() or file.read_text(encoding="utf-8") != text:
+        file.write_text(text, encoding="utf-8")
+    return folder
+
+
+def _not_bootstrapped(access: Access, kind: InlineKind) -> str:
     env = access.environment
-    if kind == "bootstrap":
-        raise RefusedError(
-            "The bootstrap stack makes the bucket that its own state is then moved into. On AWS "
-            "this release of ops does not do that move yet, so nothing was run. "
-            f"To rehearse it: ops --sandbox preview {env} --stack bootstrap"
+    if access.mode == "sandbox":
+        return (
+            f"The sandbox has no stack {stack_name(kind, access.settings)!r} of {project(kind)} "
+            f"yet: make it with `ops --sandbox bootstrap {env}` or `ops sandbox start {env}`."
         )
-    if kind == "account":
-        raise RefusedError(
-            "Where the account stack's state lives is made by the bootstrap, as its own state's "
-            "home is. On AWS this release of ops does not move them there yet, so nothing was "
-            f"run. To rehearse it: ops --sandbox preview {env} --stack account"
-        )
-    if access.settings.backend.url is None:
-        raise UsageError(
-            f"{naming.stack_file(env)} does not say where the state is: backend.url is missing. "
-            "Nothing was run. Write the s3:// URL of the environment's state bucket, or the "
-            "address of a Pulumi Cloud, under mono-repo:settings, backend, url."
-        )
-
-
-def _work_dir(access: Access, kind: StackKind) -> Path:
-    if kind == "environment":
-        return access.root
-    from ops.sandbox import inline_directory
-
-    return inline_directory(access, kind)
+    make = f"ops bootstrap {env}" if kind == "bootstrap" else "ops bootstrap account"
+    return (
+        f"There is no state of {project(kind)} on this machine, nor in a state bucket of account "
+        f"{access.settings.account_id}. Nothing was run. Make it with: {make}"
+    )
 
 
 def _command(access: Access) -> PulumiCommand:

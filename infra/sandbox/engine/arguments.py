@@ -154,6 +154,7 @@ COMMANDS: Final = (
         ("stack",),
         (*_STACK, *_flags("show-ids/i show-urns/u show-secrets show-name")),
     ),
+    Command(("stack", "change-secrets-provider"), _STACK, "<new secrets provider>", 1, 1),
     Command(("stack", "export"), (*_STACK, *_flags("show-secrets file="))),
     Command(
         ("stack", "history"),

@@ -1,9 +1,10 @@
-"""Where stacks are kept: a directory in the layout of Pulumi's self-managed file backend.
+"""Where stacks are kept: a directory or a bucket in the layout of Pulumi's self-managed backends.
 
-Under ``<root>/.pulumi``: ``stacks/<project>/<stack>.json`` (with ``.json.bak``, and ``.journal``
-while an update runs), ``history/<project>/<stack>/``, ``locks/organization/<project>/<stack>/``.
-What Pulumi would write into the stack's file, and which cloud the state describes, is in
-``sandbox/<project>/<stack>.json``.
+Under ``.pulumi``: ``stacks/<project>/<stack>.json`` (with ``.json.bak``),
+``history/<project>/<stack>/``, ``locks/organization/<project>/<stack>/``. What belongs to this
+machine alone is in the backend's own directory, whatever holds the rest: the ``.journal`` of an
+update that runs, what Pulumi would write into the stack's file and which cloud the state describes
+(``sandbox/<project>/<stack>.json``), and the selected stacks.
 """
 
 from __future__ import annotations
@@ -15,24 +16,43 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import socket
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from infra.sandbox.engine import checkpoint
 from infra.sandbox.engine.checkpoint import Document, Kept, SecretForm
 from infra.sandbox.engine.journal import recover
 from infra.sandbox.engine.state import Snapshot
-from infra.sandbox.engine.storage import keep_copy, storage_error, write_atomic
+from infra.sandbox.engine.storage import storage_error, write_atomic
+from infra.sandbox.engine.store import (
+    FOLDER,
+    BucketStore,
+    FileStore,
+    Store,
+    bucket,
+    directory,
+    is_other,
+    lock_content,
+    lock_owner,
+)
 
 ORGANIZATION: Final = "organization"
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _META: Final = b"version: 1\n"
+_META_KEY: Final = "meta.yaml"
+_UNKNOWN_OWNER: Final[Mapping[str, Any]] = {
+    "pid": 0,
+    "username": "unknown",
+    "hostname": "unknown",
+    "timestamp": "",
+    "command": "not told",
+}
 
 
 class BackendError(Exception):
@@ -153,12 +173,26 @@ def _now() -> str:
 
 
 class Backend:
-    """The stacks under one root directory."""
+    """The stacks of one directory or bucket."""
 
-    def __init__(self, root: Path, *, version: str, now: Callable[[], str] = _now) -> None:
-        """Open the backend; `version` (``v3.…``) and the time go into state files."""
+    def __init__(
+        self,
+        root: Path,
+        *,
+        version: str,
+        now: Callable[[], str] = _now,
+        store: BucketStore | None = None,
+        url: str = "",
+    ) -> None:
+        """Open the backend; `version` (``v3.…``) and the time go into state files.
+
+        `store`: the bucket that has the stacks; `root` then has only what is this machine's own.
+        """
         self.root = root
-        self._base = root / ".pulumi"
+        self.url = url or f"file://{root}"
+        self._base = root / FOLDER
+        self._bucket = store
+        self._store: Store = store or FileStore(self._base)
         self._version = version
         self.now = now
 
@@ -166,36 +200,34 @@ class Backend:
 
     def stacks(self, project: str | None = None) -> list[StackReference]:
         """List the stacks of a project, or of all."""
-        pattern = f"{project or '*'}/*.json"
-        found = (self._base / "stacks").glob(pattern)
-        return sorted(StackReference(path.parent.name, path.stem) for path in found)
+        prefix = f"stacks/{project}/" if project else "stacks/"
+        parts = [key.split("/") for key in self._store.keys(prefix) if key.endswith(".json")]
+        return sorted(StackReference(item[1], item[2].removesuffix(".json")) for item in parts)
 
     def exists(self, reference: StackReference) -> bool:
         """Tell whether the stack is there."""
-        return self._checkpoint(reference).exists()
+        return self._store.has(self._checkpoint(reference))
 
     def create(self, reference: StackReference, secrets_state: str) -> None:
         """Make an empty stack; raises `BackendError` if it exists."""
         if self.exists(reference):
             raise BackendError(f"stack '{reference.name}' already exists")
-        meta = self._base / "meta.yaml"
-        if not meta.exists():
-            write_atomic(meta, _META)
+        if not self._store.has(_META_KEY):
+            self._store.write(_META_KEY, _META)
         self._write(reference, Snapshot(), Kept(), secrets_state)
 
     def open(self, reference: StackReference) -> StackState:
         """Read a stack's state; raises `StackNotFoundError`."""
-        path = self._checkpoint(reference)
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError as error:
-            raise StackNotFoundError(f"no stack named '{reference.name}' found") from error
+        content = self._store.read(self._checkpoint(reference))
+        if content is None:
+            raise StackNotFoundError(f"no stack named '{reference.name}' found")
         try:
             document = checkpoint.unwrap(json.loads(content), "checkpoint")
         except (ValueError, checkpoint.CheckpointError) as error:
+            place = self._store.where(self._checkpoint(reference))
             raise BackendError(
-                f"the state file {path} cannot be read: {error}. Nothing was changed. Its last "
-                f"good version is {self._backup(reference)}"
+                f"the state file {place} cannot be read: {error}. Nothing was changed. Its last "
+                f"good version is {self._store.where(self._backup(reference))}"
             ) from error
         journal = self._journal(reference)
         return StackState(
@@ -216,9 +248,9 @@ class Backend:
 
         The caller holds the stack's lock.
         """
-        path = self._checkpoint(reference)
-        if path.exists():
-            keep_copy(path, self._backup(reference))
+        key = self._checkpoint(reference)
+        if self._store.has(key):
+            self._store.keep(key, self._backup(reference))
         self._write(reference, snapshot, form, secrets_state)
         self._journal(reference).unlink(missing_ok=True)
 
@@ -247,14 +279,14 @@ class Backend:
                 "- Run `pulumi destroy` to delete the resources, then run `pulumi stack rm`\n"
                 "- Run `pulumi stack rm --force` to override this error"
             )
-        for path in (
+        for key in (
             self._checkpoint(reference),
             self._backup(reference),
-            self._journal(reference),
-            self._record(reference),
+            *self._store.keys(self._history(reference)),
         ):
+            self._store.delete(key)
+        for path in (self._journal(reference), self._record(reference)):
             path.unlink(missing_ok=True)
-        shutil.rmtree(self._history(reference), ignore_errors=True)
         if self.selected(reference.project) == reference.name:
             self._selection(reference.project).unlink()
 
@@ -271,9 +303,8 @@ class Backend:
         snapshot = rewrite(state.snapshot(Kept()))
         self._write(new, snapshot, Kept(), state.secrets_state or "")
         self.write_record(new, self.record(old))
-        if self._history(old).exists():
-            self._history(new).parent.mkdir(parents=True, exist_ok=True)
-            self._history(old).rename(self._history(new))
+        for key in self._store.keys(self._history(old)):
+            self._store.keep(key, self._history(new) + key.removeprefix(self._history(old)))
         if self.selected(old.project) == old.name:
             self.select(new)
         self.remove(old, force=True)
@@ -343,16 +374,20 @@ class Backend:
     def add_history(self, reference: StackReference, update: Document) -> None:
         """Take an update into the history, with a copy of the state that it led to."""
         stem = f"{reference.name}-{time.time_ns()}"
-        directory = self._history(reference)
-        version = len(list(directory.glob("*.history.json"))) + 1
+        folder = self._history(reference)
+        version = len(self._updates(reference)) + 1
         content = json.dumps({**update, "version": version}, indent=4, ensure_ascii=False)
-        write_atomic(directory / f"{stem}.history.json", content.encode() + b"\n")
-        keep_copy(self._checkpoint(reference), directory / f"{stem}.checkpoint.json")
+        self._store.write(f"{folder}{stem}.history.json", content.encode() + b"\n")
+        self._store.keep(self._checkpoint(reference), f"{folder}{stem}.checkpoint.json")
 
     def history(self, reference: StackReference) -> list[Document]:
         """Give the updates, the newest first."""
-        paths = sorted(self._history(reference).glob("*.history.json"), reverse=True)
-        return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        found = (self._store.read(key) for key in reversed(self._updates(reference)))
+        return [json.loads(content) for content in found if content is not None]
+
+    def _updates(self, reference: StackReference) -> list[str]:
+        keys = self._store.keys(self._history(reference))
+        return [key for key in keys if key.endswith(".history.json")]
 
     # Locks --------------------------------------------------------------------------------------
 
@@ -380,10 +415,33 @@ class Backend:
             cancel = self._cancel(reference)
             cancel.unlink(missing_ok=True)
             try:
-                yield Lock(cancel, _takeover_note(former) if former else None)
+                with self._locked_in_bucket(reference, me):
+                    yield Lock(cancel, _takeover_note(former) if former else None)
             finally:
                 _write_owner(path, None)
                 cancel.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _locked_in_bucket(self, reference: StackReference, me: Owner) -> Iterator[None]:
+        """Hold the lock object that Pulumi's S3 backend has, where the state is in a bucket.
+
+        One that a killed process of this machine has left is taken away.
+        """
+        if self._bucket is None:
+            yield
+            return
+        folder = f"locks/{reference}/"
+        for key in self._store.keys(folder):
+            holder = lock_owner(self._store.read(key) or b"")
+            if holder.get("hostname") != me.hostname or _is_alive(holder.get("pid")):
+                raise LockedError(_object_text(reference, self._store.where(key), holder))
+            self._store.delete(key)
+        own = f"{folder}{uuid.uuid4()}.json"
+        self._store.write(own, lock_content(me.pid, me.username, me.hostname, me.timestamp))
+        try:
+            yield
+        finally:
+            self._store.delete(own)
 
     def running(self, reference: StackReference) -> Owner | None:
         """Give the owner of the stack's lock, if an update is running.
@@ -409,6 +467,10 @@ class Backend:
         if owner is not None:
             write_atomic(self._cancel(reference), f"{owner.pid}\n".encode())
             return owner
+        for key in self._store.keys(f"locks/{reference}/") if self._bucket else ():
+            holder = lock_owner(self._store.read(key) or b"")
+            self._store.delete(key)
+            return Owner(**{**_UNKNOWN_OWNER, **holder})
         path = self._owner(reference)
         left = _read_owner(path) if path.exists() else None
         if left is None or left.hostname == socket.gethostname():
@@ -426,7 +488,7 @@ class Backend:
         deployment = self.deployment(snapshot, form, secrets_state)
         document = checkpoint.checkpoint_document(str(reference), deployment)
         content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-        write_atomic(self._checkpoint(reference), content + b"\n")
+        self._store.write(self._checkpoint(reference), content + b"\n")
 
     def deployment(self, snapshot: Snapshot, form: SecretForm, secrets_state: str) -> Document:
         """Encode a snapshot as this backend's state files and exports hold it."""
@@ -434,17 +496,17 @@ class Backend:
             snapshot, form, secrets_state=secrets_state, time=self.now(), version=self._version
         )
 
-    def _checkpoint(self, reference: StackReference) -> Path:
-        return self._base / "stacks" / reference.project / f"{reference.name}.json"
+    def _checkpoint(self, reference: StackReference) -> str:
+        return f"stacks/{reference.project}/{reference.name}.json"
 
-    def _backup(self, reference: StackReference) -> Path:
-        return self._checkpoint(reference).with_name(f"{reference.name}.json.bak")
+    def _backup(self, reference: StackReference) -> str:
+        return f"{self._checkpoint(reference)}.bak"
+
+    def _history(self, reference: StackReference) -> str:
+        return f"history/{reference.project}/{reference.name}/"
 
     def _journal(self, reference: StackReference) -> Path:
-        return self._checkpoint(reference).with_name(f"{reference.name}.journal")
-
-    def _history(self, reference: StackReference) -> Path:
-        return self._base / "history" / reference.project / reference.name
+        return self._base / "stacks" / reference.project / f"{reference.name}.journal"
 
     def _owner(self, reference: StackReference) -> Path:
         return self._base / "locks" / str(reference) / "owner.json"
@@ -457,6 +519,31 @@ class Backend:
 
     def _selection(self, project: str) -> Path:
         return self._base / "workspaces" / project
+
+
+def open_backend(
+    url: str,
+    home: Path,
+    environment: Mapping[str, str],
+    *,
+    version: str,
+    now: Callable[[], str] = _now,
+) -> Backend:
+    """Open the backend of an address, as in ``PULUMI_BACKEND_URL``; of none, the sandbox's own.
+
+    `home` is the sandbox's. Raises `BackendError` for Pulumi Cloud and for other clouds' buckets.
+    """
+    if not url:
+        return Backend(home, version=version, now=now)
+    if is_other(url):
+        raise BackendError(
+            f"the sandbox has no backend {url!r}: expected file://DIRECTORY, or s3://BUCKET in the "
+            "sandbox's own cloud. Nothing was done"
+        )
+    if url.startswith("file:"):
+        return Backend(directory(url), version=version, now=now)
+    name, store = bucket(url, environment)
+    return Backend(home / FOLDER / "buckets" / name, version=version, now=now, store=store, url=url)
 
 
 def username() -> str:
@@ -510,6 +597,23 @@ def _locked_text(reference: StackReference, path: Path, owner: Owner | None) -> 
         f"the stack '{reference.name}' was left as it is: the stack is currently locked by 1 "
         "lock(s). Either wait for the other process(es) to end or ask it to stop with "
         f"`pulumi cancel`.\n  {path}: {who}"
+    )
+
+
+def _is_alive(pid: object) -> bool:
+    """Tell whether another process has this number."""
+    return isinstance(pid, int) and pid != os.getpid() and Path(f"/proc/{pid}").exists()
+
+
+def _object_text(reference: StackReference, place: str, holder: Mapping[str, object]) -> str:
+    who = "{username}@{hostname} (pid {pid}) at {timestamp}".format_map(
+        {name: holder.get(name, "unknown") for name in ("username", "hostname", "pid", "timestamp")}
+    )
+    return (
+        "[409] Conflict: Another update is currently in progress.\n"
+        f"the stack '{reference.name}' was left as it is: the stack is currently locked by 1 "
+        "lock(s). Either wait for the other process(es) to end or delete the lock file with "
+        f"`pulumi cancel`.\n  {place}: created by {who}"
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
 from infra.sandbox.engine import wire
-from infra.sandbox.engine.secrets import PROVIDER_TYPE, Crypter, Place
+from infra.sandbox.engine.secrets import Crypter, Place, provider_document, provider_state
 from infra.sandbox.engine.state import Operation, OperationType, Resource, Snapshot
 from infra.sandbox.engine.wire import PropertyMap, PropertyValue, Secret
 
@@ -359,7 +359,7 @@ def encode_deployment(
     """
     document: Document = {
         "manifest": {"time": time, "magic": magic(version), "version": version},
-        "secrets_providers": {"type": PROVIDER_TYPE, "state": {"salt": secrets_state}},
+        "secrets_providers": provider_document(secrets_state),
         "resources": [encode_resource(resource, form) for resource in snapshot.resources],
         "pending_operations": [
             encode_operation(operation, form) for operation in snapshot.pending_operations
@@ -392,7 +392,7 @@ def decode_deployment(deployment: Mapping[str, Any], form: SecretForm) -> Snapsh
 
 
 def secrets_state(deployment: Mapping[str, Any]) -> str | None:
-    """Give the passphrase provider's state that a deployment's secrets are encrypted with.
+    """Give the state of the crypter that a deployment's secrets are encrypted with.
 
     None where the deployment names no provider; raises `CheckpointError` for another provider.
     """
@@ -400,13 +400,14 @@ def secrets_state(deployment: Mapping[str, Any]) -> str | None:
     kind = provider.get("type")
     if not kind:
         return None
-    if kind != PROVIDER_TYPE:
+    state = provider_state(provider)
+    if state is None:
         raise CheckpointError(
             f"the deployment's secrets are encrypted by the provider {kind!r}, which the sandbox "
-            f"does not have (it has {PROVIDER_TYPE!r}). Nothing was changed. Export it again with "
-            "`pulumi stack export --show-secrets`"
+            "does not have (it has passphrases, and keys of its own KMS). Nothing was changed. "
+            "Export it again with `pulumi stack export --show-secrets`"
         )
-    return cast("str", provider["state"]["salt"])
+    return state
 
 
 def versioned(document_key: str, document: Document, deployment: Document) -> Document:

@@ -12,7 +12,13 @@ from typing import Any, Final
 from infra.sandbox.engine import config as configuration
 from infra.sandbox.engine import stateedit
 from infra.sandbox.engine.arguments import usage
-from infra.sandbox.engine.backend import ORGANIZATION, StackReference, StackState, username
+from infra.sandbox.engine.backend import (
+    ORGANIZATION,
+    BackendError,
+    StackReference,
+    StackState,
+    username,
+)
 from infra.sandbox.engine.checkpoint import (
     CheckpointError,
     Document,
@@ -31,12 +37,13 @@ from infra.sandbox.engine.checkpoint import (
     versioned,
 )
 from infra.sandbox.engine.display import one_line, pretty_json, table
+from infra.sandbox.engine.secrets import KMS_SCHEME, PASSPHRASE_PROVIDER
 from infra.sandbox.engine.session import CommandFailedError, Session
 from infra.sandbox.engine.state import STACK_TYPE, Snapshot
 from infra.sandbox.engine.storage import write_atomic
 from infra.sandbox.engine.wire import PropertyMap
 
-_OWN_SECRETS: Final = ("", "default", "passphrase")
+_PASSPHRASES: Final = ("", "default", PASSPHRASE_PROVIDER)
 _DRIVERS: Final = "The sandbox's engine has its own drivers: there is nothing to install"
 
 
@@ -51,19 +58,43 @@ def show_help(session: Session) -> None:
 def init(session: Session) -> None:
     """Make a stack, and select it."""
     provider = session.value("secrets_provider") or ""
-    if provider not in _OWN_SECRETS:
-        raise CommandFailedError(
-            f"the sandbox has the secrets provider 'passphrase' only, not {provider!r}. No stack "
-            "was made"
-        )
+    _check_provider(provider)
     if not session.invocation.arguments and not session.value("stack"):
         raise CommandFailedError("missing stack name", 2)
     reference = session.chosen()
     with session.backend.lock(reference, session.command_line):
-        session.backend.create(reference, session.keyring.new_state())
+        if session.backend.exists(reference):
+            raise BackendError(f"stack '{reference.name}' already exists")
+        session.backend.create(reference, session.keyring.new_state(provider))
     session.backend.bind_cloud(reference, session.engine.cloud_identity, empty=True)
     if not session.flag("no_select"):
         session.backend.select(reference)
+
+
+def change_secrets_provider(session: Session) -> None:
+    """Encrypt a stack's secrets by another provider, or by a new key of the same one.
+
+    Those of its configuration are the sandbox's own overrides: the stack file is not written.
+    """
+    provider = session.invocation.arguments[0]
+    _check_provider(provider)
+    reference = session.existing()
+    with session.locked(reference):
+        state = session.backend.open(reference)
+        former, new = session.crypter(state), session.keyring.new_state(provider)
+        crypter = session.keyring.crypter(new)
+        snapshot = state.snapshot(Encrypted(former))
+        session.reencrypt_edits(reference, former, crypter)
+        session.out("Migrating old configuration and state to new secrets provider")
+        session.backend.save(reference, snapshot, Encrypted(crypter), new)
+
+
+def _check_provider(provider: str) -> None:
+    if provider not in _PASSPHRASES and not provider.startswith(f"{KMS_SCHEME}://"):
+        raise CommandFailedError(
+            f"unknown secrets provider type {provider!r} (the sandbox has passphrase, and "
+            f"{KMS_SCHEME}://KEY?region=REGION for a key of its own cloud). Nothing was changed"
+        )
 
 
 def select(session: Session) -> None:
@@ -407,7 +438,7 @@ def whoami(session: Session) -> None:
 
 
 def _url(session: Session) -> str:
-    return f"file://{session.engine.home}"
+    return session.backend.url
 
 
 def version(session: Session) -> None:

@@ -82,6 +82,7 @@ _HANDLERS: Final[Mapping[tuple[str, ...], Callable[[Session], None]]] = {
     ("preview",): cli_update.preview,
     ("refresh",): cli_update.refresh,
     ("stack",): cli_stack.show,
+    ("stack", "change-secrets-provider"): cli_stack.change_secrets_provider,
     ("stack", "export"): cli_stack.export,
     ("stack", "history"): cli_stack.history,
     ("stack", "import"): cli_stack.import_,
@@ -178,6 +179,8 @@ class EmbeddedCommand:
                 command_line=shlex.join(("pulumi", *command.words)),
                 out=output,
                 err=errors,
+                # What the user's shell says is meant for the CLI.
+                backend_url=additional_env.get("PULUMI_BACKEND_URL", ""),
             )
             if invocation.help:
                 cli_stack.show_help(session)

@@ -267,6 +267,17 @@ def is_secret(value: ConfigValue) -> bool:
     return isinstance(value, Ciphertext)
 
 
+def reencrypted(value: ConfigValue, again: Callable[[str], str]) -> ConfigValue:
+    """Give the value with each of its ciphertexts replaced."""
+    if isinstance(value, Ciphertext):
+        return Ciphertext(again(value.text))
+    if isinstance(value, dict):
+        return {key: reencrypted(item, again) for key, item in value.items()}
+    if isinstance(value, list):
+        return [reencrypted(item, again) for item in value]
+    return value
+
+
 def is_object(value: ConfigValue) -> bool:
     """Tell whether the program gets the value as JSON text."""
     return value is None or isinstance(value, _CONTAINERS)

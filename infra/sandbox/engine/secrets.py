@@ -1,8 +1,13 @@
-"""Encryption of secrets in state and configuration, in the format of Pulumi's passphrase provider.
+"""Encryption of secrets in state and configuration, in the formats of Pulumi's own providers.
 
-A *state* is ``v1:<salt>:v1:<nonce>:<ciphertext>``: the salt, and the word ``pulumi`` encrypted, by
-which a wrong passphrase is told. A *ciphertext* is ``v1:<nonce>:<ciphertext>``. The key is derived
-by PBKDF2-SHA256 with 1,000,000 rounds, the cipher is AES-256-GCM; binary parts are base64.
+A *ciphertext* is ``v1:<nonce>:<ciphertext>`` by AES-256-GCM. A *state* says where its key is from:
+
+- a passphrase: ``v1:<salt>:v1:<nonce>:<ciphertext>``, the salt, and the word ``pulumi`` encrypted,
+  by which a wrong passphrase is told. The key is derived by PBKDF2-SHA256 with 1,000,000 rounds.
+- a key of KMS: ``{"url": …, "encryptedkey": …}``, its address and the random data key, encrypted by
+  it.
+
+Binary parts are base64.
 """
 
 from __future__ import annotations
@@ -16,11 +21,17 @@ import os
 import secrets
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
-PROVIDER_TYPE: Final = "passphrase"
+from infra.sandbox.engine.cloudapi import CloudError, client
+
+PASSPHRASE_PROVIDER: Final = "passphrase"  # noqa: S105 - a kind, as Pulumi names it
+CLOUD_PROVIDER: Final = "cloud"
+KMS_SCHEME: Final = "awskms"
 PASSPHRASE_VARIABLE: Final = "PULUMI_CONFIG_PASSPHRASE"  # noqa: S105 - a variable's name
 PASSPHRASE_FILE_VARIABLE: Final = "PULUMI_CONFIG_PASSPHRASE_FILE"  # noqa: S105 - a variable's name
 
@@ -40,14 +51,19 @@ class SecretsError(Exception):
     """A secret cannot be read, or the passphrase is not the one it was encrypted with."""
 
 
+Unlock = Callable[[str], bytes]
+"""A crypter's state → its key."""
+
+
 class Crypter:
-    """Encrypts and decrypts with one passphrase and salt. Thread-safe; derives its key when used.
+    """Encrypts and decrypts with the key of one state. Thread-safe; gets the key when it is used.
 
     A plaintext that has not changed since the same place was last read or written keeps its
     ciphertext, so that state that did not change stays the same text.
     """
 
-    def __init__(self, state: str, passphrase: str) -> None:
+    def __init__(self, state: str, passphrase: str | Unlock) -> None:
+        """`passphrase`, or what else gives the key."""
         self.state = state
         self._passphrase = passphrase
         self._known: dict[Place, tuple[str, str]] = {}
@@ -82,20 +98,27 @@ class Crypter:
 
     def _unlocked(self) -> bytes:
         if self._key is None:
-            self._key = _unlock(self.state, self._passphrase)
+            with_ = self._passphrase
+            self._key = _unlock(self.state, with_) if isinstance(with_, str) else with_(self.state)
         return self._key
 
 
 class Keyring:
-    """Knows the passphrases: the user's, where the environment has one, else the sandbox's own."""
+    """Knows the passphrases (the user's, if there is one, else the sandbox's own) and the cloud."""
 
     def __init__(self, home_file: Path, environment: Mapping[str, str]) -> None:
         self._home_file = home_file
         self._given = _given_passphrase(environment)
+        self._environment = environment
         self._crypters: dict[str, Crypter] = {}
 
-    def new_state(self) -> str:
-        """Give the state for a new stack's secrets; sandbox stacks share the sandbox's own."""
+    def new_state(self, provider: str = "") -> str:
+        """Give the state for a new stack's secrets; sandbox stacks share the sandbox's own.
+
+        `provider`: ``awskms://…`` for a key of the sandbox's cloud, else a passphrase is meant.
+        """
+        if provider.startswith(f"{KMS_SCHEME}:"):
+            return _new_cloud_state(provider, self._environment)
         if self._given is not None:
             return _state_for(self._given)
         return home_crypter(self._home_file).state
@@ -103,11 +126,82 @@ class Keyring:
     def crypter(self, state: str) -> Crypter:
         """Give the crypter of a state; the same one each time, and not unlocked yet."""
         if state not in self._crypters:
-            if self._given is not None:
+            if is_cloud_state(state):
+                self._crypters[state] = Crypter(state, self._data_key)
+            elif self._given is not None:
                 self._crypters[state] = Crypter(state, self._given)
             else:
                 self._crypters[state] = home_crypter(self._home_file).for_state(state)
         return self._crypters[state]
+
+    def _data_key(self, state: str) -> bytes:
+        return _data_key(state, self._environment)
+
+
+def is_cloud_state(state: str) -> bool:
+    """Tell whether the key of a state is one that KMS has encrypted."""
+    return state.startswith("{")
+
+
+def provider_document(state: str) -> dict[str, Any]:
+    """Give a deployment's ``secrets_providers`` for a state."""
+    if is_cloud_state(state):
+        return {"type": CLOUD_PROVIDER, "state": json.loads(state)}
+    return {"type": PASSPHRASE_PROVIDER, "state": {"salt": state}}
+
+
+def provider_state(document: Mapping[str, Any]) -> str | None:
+    """Give the state that a deployment's ``secrets_providers`` has; None for other providers'."""
+    kind, state = document.get("type"), document.get("state") or {}
+    if kind == PASSPHRASE_PROVIDER:
+        return str(state["salt"])
+    if kind == CLOUD_PROVIDER and str(state.get("url")).startswith(f"{KMS_SCHEME}:"):
+        return _cloud_state(state["url"], state["encryptedkey"])
+    return None
+
+
+def provider_address(state: str) -> str:
+    """Give how a state's provider is asked for: ``passphrase``, or the key's address."""
+    return str(json.loads(state)["url"]) if is_cloud_state(state) else PASSPHRASE_PROVIDER
+
+
+def _cloud_state(url: str, encrypted: str) -> str:
+    return json.dumps({"url": url, "encryptedkey": encrypted})
+
+
+def _new_cloud_state(url: str, environment: Mapping[str, str]) -> str:
+    key, region = _key_of(url, environment)
+    plain = secrets.token_bytes(_KEY_BYTES)
+    with _told(url):
+        sealed = client("kms", region, environment).encrypt(KeyId=key, Plaintext=plain)
+    return _cloud_state(url, _base64(sealed["CiphertextBlob"]))
+
+
+def _data_key(state: str, environment: Mapping[str, str]) -> bytes:
+    fields = json.loads(state)
+    key, region = _key_of(fields["url"], environment)
+    blob = _unbase64(fields["encryptedkey"])
+    with _told(fields["url"]):
+        answer = client("kms", region, environment).decrypt(CiphertextBlob=blob, KeyId=key)
+    plain: bytes = answer["Plaintext"]
+    return plain
+
+
+def _key_of(url: str, environment: Mapping[str, str]) -> tuple[str, str]:
+    """Give the key (an id, an alias or an ARN) and its region."""
+    parts = urlsplit(url)
+    region = parse_qs(parts.query).get("region") or [environment.get("AWS_REGION", "")]
+    return f"{parts.netloc}{parts.path}".strip("/"), region[0]
+
+
+@contextmanager
+def _told(url: str) -> Iterator[None]:
+    from botocore.exceptions import BotoCoreError, ClientError  # slow to load
+
+    try:
+        yield
+    except (BotoCoreError, ClientError, CloudError) as error:
+        raise SecretsError(f"the key {url} could not be used: {error}") from error
 
 
 def _given_passphrase(environment: Mapping[str, str]) -> str | None:

@@ -19,6 +19,7 @@ from infra.sandbox.engine.backend import (
     StackNotFoundError,
     StackReference,
     StackState,
+    open_backend,
     parse_reference,
 )
 from infra.sandbox.engine.checkpoint import Encrypted
@@ -72,6 +73,8 @@ class Session:
     out: Callable[[str], None]
     """Takes a line for standard output."""
     err: Callable[[str], None]
+    backend_url: str = ""
+    """Another backend than the sandbox's own."""
 
     @cached_property
     def project(self) -> Project:
@@ -80,8 +83,14 @@ class Session:
 
     @cached_property
     def backend(self) -> Backend:
-        """The stacks of this sandbox."""
-        return Backend(self.engine.home, version=self.engine.version, now=self.engine.now)
+        """The stacks of this sandbox, or of the backend that the command was given."""
+        return open_backend(
+            self.backend_url,
+            self.engine.home,
+            self.environment,
+            version=self.engine.version,
+            now=self.engine.now,
+        )
 
     @cached_property
     def keyring(self) -> Keyring:
@@ -181,6 +190,24 @@ class Session:
                 self._file_key(reference): [edit.to_json() for edit in edits],
             }
             self.backend.write_record(reference, replace(record, edits=kept))
+
+    def reencrypt_edits(self, reference: StackReference, former: Crypter, new: Crypter) -> None:
+        """Encrypt the secrets of the stack's overrides, of whichever file, by another crypter."""
+
+        def again(ciphertext: str) -> str:
+            return new.encrypt(former.decrypt(ciphertext))
+
+        with self.backend.editing_record(reference):
+            record = self.backend.record(reference)
+            edits = {
+                file: [
+                    replace(edit, value=configuration.reencrypted(edit.value, again)).to_json()
+                    for edit in map(Edit.from_json, kept)
+                ]
+                for file, kept in record.edits.items()
+            }
+            if edits != record.edits:
+                self.backend.write_record(reference, replace(record, edits=edits))
 
     def file_text(self, reference: StackReference) -> str:
         """Give the stack file's text; empty where there is none."""

@@ -705,7 +705,7 @@ def test_outputs_are_printed_as_recorded(home: Path, project: Path) -> None:
         (("up", "--refresh=maybe"), "expected true or false"),
         (("config", "set", "a", "b", "--secret", "--plaintext"), "only one of"),
         (("stack", "init", "a/b/c/d"), "is no stack name"),
-        (("stack", "init", "x", "--secrets-provider", "awskms://k"), "'passphrase' only"),
+        (("stack", "init", "x", "--secrets-provider", "gcpkms://k"), "unknown secrets provider"),
     ],
 )
 def test_what_the_sandbox_does_not_know_is_refused_and_not_ignored(
