@@ -1,0 +1,212 @@
+"""`ops restore`: the operation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from infra import naming
+from ops.backup import audit, databases
+from ops.backup.store import open_store
+from ops.checks import Check
+from ops.errors import RefusedError
+from ops.execution import Context
+from ops.operation import Operation, Planning
+from ops.plan import Data, Plan
+from ops.restore import actions, objects, observe, steps, updates
+from ops.restore.steps import Asked
+
+if TYPE_CHECKING:
+    from ops.access import Access
+    from ops.backup.manifest import Manifest
+    from ops.backup.store import Store
+
+
+def plan(planning: Planning) -> Plan:
+    """Look at backup, state and cloud, and decide."""
+    access, store = planning.access, open_store(planning.access)
+    arguments = observe.named(store, planning.arguments)
+    _refuse_unfinished(planning, arguments)
+    asked = Asked.of(arguments)
+    broken = observe.broken_keys(access)
+    if any(key.purpose == "backups" for key in broken):
+        return _keys_alone(planning, broken)
+    manifest = observe.checked_manifest(
+        store, str(arguments["from"]), repaired=tuple(key.arn for key in broken)
+    )
+    mapping = arguments.get("map_namespaces") or {}
+    seen = observe.observe(access, store, manifest, broken, mapping)
+    state_file = manifest.file("state.json")
+    number = state_file.items if state_file else 0
+    return Plan(
+        command=OPERATION.name,
+        environment=access.environment,
+        account_id=access.settings.account_id,
+        region=access.settings.region,
+        arguments=arguments,
+        steps=steps.plan_steps(seen, access.settings, asked, number),
+        facts={"situation": seen.situation, "backup": manifest.id},
+        notes=steps.notes(seen, access.settings, asked),
+    )
+
+
+def _refuse_unfinished(planning: Planning, arguments: Data) -> None:
+    """Refuse to begin anew what a run has begun: it knows what is its own."""
+    backup = arguments["from"]
+    if arguments.get("anew"):
+        return
+    for run in planning.unfinished(OPERATION.name):
+        if run.plan.arguments.get("from") == backup:
+            raise RefusedError(
+                f"A restore from {backup} was begun and did not finish: {run.id}. Nothing was "
+                f"changed. Go on with it: ops resume {run.id}; or give --anew to plan another, "
+                "which leaves alone what that one has made."
+            )
+
+
+def _keys_alone(planning: Planning, broken: tuple[observe.Key, ...]) -> Plan:
+    """Plan to make the keys usable: before that nobody can read what the backup holds."""
+    access = planning.access
+    return Plan(
+        command=OPERATION.name,
+        environment=access.environment,
+        account_id=access.settings.account_id,
+        region=access.settings.region,
+        arguments=planning.arguments,
+        steps=steps.key_steps(broken),
+        notes=(
+            "no backup can be read while its key is not usable: this mends the key alone",
+            "the same command then plans the restore",
+        ),
+    )
+
+
+def verify(context: Context) -> tuple[Check, ...]:
+    """Look again at everything that was restored, and at the stack as a whole."""
+    access, plan_ = context.access, context.plan
+    if not plan_.facts:
+        return (Check(name="keys", status="ok", found="usable; run the same command again"),)
+    store = open_store(access)
+    manifest = store.manifest(str(plan_.facts["backup"]))
+    kept: dict[str, Any] = {}
+    for step in plan_.steps:
+        kept |= step.data.get("kept", {})
+    return (
+        *_databases(context),
+        *_parameters(context, store, manifest),
+        *_objects(context, store, manifest),
+        _stack(context, kept),
+        *_stack_file(access, kept),
+    )
+
+
+def _databases(context: Context) -> Iterator[Check]:
+    rds = context.access.client("rds")
+    made: dict[str, None] = {}
+    for step in context.plan.steps:
+        made |= dict.fromkeys(
+            item["identifier"] for item in step.data.get("databases", {}).values()
+        )
+        if step.action == "restore-database":
+            made[step.data["identifier"]] = None
+    for name in made:
+        found = databases.instance_state(rds, name)
+        status = found["DBInstanceStatus"] if found else "not there"
+        yield Check(
+            name=f"database {name}",
+            status="ok" if status in databases.READY else "fail",
+            found=status,
+            expected="available",
+        )
+    for step in context.plan.steps:
+        if step.action == "forget-database":
+            yield _left(rds, str(step.data["identifier"]))
+
+
+def _left(rds: Any, identifier: str) -> Check:
+    found = databases.instance_state(rds, identifier)
+    if found is None:
+        return Check(name=f"former {identifier}", status="ok", found="it was not there any more")
+    return Check(
+        name=f"former {identifier}",
+        status="warn",
+        found=f"{found['DBInstanceStatus']}, in no stack: nothing of it was changed",
+        expected="deleted, once nobody needs it",
+        remedy=f"aws rds delete-db-instance --db-instance-identifier {identifier} "
+        f"--final-db-snapshot-identifier {identifier}-last (its deletion protection comes first)",
+    )
+
+
+def _parameters(context: Context, store: Store, manifest: Manifest) -> Iterator[Check]:
+    step = next((item for item in context.plan.steps if item.id == "restore-parameters"), None)
+    if step is None:
+        return
+    names = set(step.data["names"])
+    kept = [item for item in audit.kept_parameters(store, manifest) if item.name in names]
+    ssm = context.access.client("ssm")
+    other = [
+        item.name
+        for item in kept
+        if ssm.get_parameter(Name=item.name, WithDecryption=True)["Parameter"]["Value"]
+        != item.value
+    ]
+    yield Check(
+        name="parameters",
+        status="fail" if other else "ok",
+        found=f"other than in the backup: {', '.join(other)}" if other else f"{len(kept)} equal",
+        expected="as in the backup",
+    )
+
+
+def _objects(context: Context, store: Store, manifest: Manifest) -> Iterator[Check]:
+    from ops.kubernetes import api_client
+
+    done = context.results.get("restore-objects", {})
+    if not done:
+        return
+    if done.get("left_out"):
+        yield Check(name="objects", status="skipped", found=str(done["left_out"]))
+        return
+    mapping = context.plan.arguments.get("map_namespaces") or {}
+    wanted = observe.wanted_objects(store, manifest, mapping)
+    lacking = objects.lacking(api_client(context.access), wanted)
+    yield Check(
+        name="objects",
+        status="fail" if lacking else "ok",
+        found=f"missing or other: {', '.join(lacking)}" if lacking else f"{len(wanted)} there",
+        expected="as in the backup",
+    )
+
+
+def _stack(context: Context, kept: dict[str, Any]) -> Check:
+    """Preview with what the stack file says in the end: that is what a colleague will see."""
+    report = updates.changes(context, kept)
+    changed = [f"{item.op} {item.name}" for item in report.resources if item.changed]
+    return Check(
+        name="preview --refresh",
+        status="fail" if changed else "ok",
+        found=", ".join(changed) if changed else f"no change in {len(report.resources)} resources",
+        expected="no change",
+        remedy=f"ops preview {context.access.environment} --refresh --diff",
+    )
+
+
+def _stack_file(access: Access, kept: dict[str, Any]) -> Iterator[Check]:
+    file = naming.stack_file(access.environment)
+    for path, value, now in steps.stack_file_lines(access.settings, kept):
+        yield Check(
+            name=f"{file}, {path}",
+            status="warn",
+            found=str(now),
+            expected=f"{value}, before anybody runs an update",
+            remedy=f"write {value} there and commit it",
+        )
+
+
+OPERATION: Final = Operation(
+    name="restore",
+    plan=plan,
+    actions=actions.ACTIONS,
+    verify=verify,
+    by_name=True,
+)
