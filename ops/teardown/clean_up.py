@@ -1,0 +1,453 @@
+"""What the cluster has made in AWS, taken away while the cluster can still do it.
+
+Load balancers and volumes belong to Services, Ingresses and claims: only the cluster's own
+controllers delete them, and they need nodes. So those objects go first, and nothing further is
+destroyed until AWS has neither the balancers nor the volumes any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from infra import naming
+from ops.errors import DeadlineError, OpsError, RefusedError
+from ops.plan import Data, Step
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+    from ops.access import Access
+    from ops.execution import Context
+
+GONE_SECONDS: Final = 900.0
+"""How long is waited for each of: balancers' objects, claims, and what they stand for in AWS."""
+EVICTION_SECONDS: Final = 600.0
+"""How long disruption budgets may hold pods back, until it is said which one does."""
+PAGE: Final = 500
+AUTOSCALER: Final = ("kube-system", "cluster-autoscaler")
+"""What would bring new nodes for the pods that are held back."""
+
+Pods = Literal["evict", "delete"]
+"""`evict`: disruption budgets are kept. `delete`: they are not, since all goes anyway."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A claim of a volume."""
+
+    name: str
+    """`namespace/name`."""
+    volume: str = ""
+    """The persistent volume; empty where none is bound."""
+    handle: str = ""
+    """The EBS volume's id."""
+    retained: bool = False
+    """Its volume stays when the claim goes: that is what its reclaim policy says."""
+    size: str = ""
+    """As it was asked for, `20Gi`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What in a cluster stands for something in AWS."""
+
+    services: tuple[str, ...] = ()
+    """`namespace/name` of Services of type LoadBalancer."""
+    ingresses: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
+
+    @property
+    def names(self) -> dict[str, list[str]]:
+        """Give all of them by kind."""
+        return {
+            "Service": list(self.services),
+            "Ingress": list(self.ingresses),
+            "PersistentVolumeClaim": [claim.name for claim in self.claims],
+        }
+
+
+def look(client: ApiClient) -> Contents:
+    """List what stands for something in AWS, in all namespaces, to the end.
+
+    Raises `OpsError` where the cluster does not tell.
+    """
+    from kubernetes.client import CoreV1Api, NetworkingV1Api
+
+    core, networking = CoreV1Api(client), NetworkingV1Api(client)
+    volumes = {item.metadata.name: item for item in _all(core.list_persistent_volume)}
+    return Contents(
+        services=tuple(
+            sorted(
+                _name(item)
+                for item in _all(core.list_service_for_all_namespaces)
+                if item.spec.type == "LoadBalancer"
+            )
+        ),
+        ingresses=tuple(sorted(map(_name, _all(networking.list_ingress_for_all_namespaces)))),
+        claims=tuple(
+            sorted(
+                (
+                    _claim(item, volumes)
+                    for item in _all(core.list_persistent_volume_claim_for_all_namespaces)
+                ),
+                key=lambda claim: claim.name,
+            )
+        ),
+    )
+
+
+def clean_up_steps(contents: Contents, env: str, *, pods: Pods, stage: int) -> tuple[Step, ...]:
+    """Plan the clean-up of a cluster: nothing where nothing in it stands for anything in AWS."""
+    cluster = naming.cluster(env)
+    steps: list[Step] = []
+    balancers = [*contents.services, *contents.ingresses]
+    if balancers:
+        steps.append(
+            Step(
+                id="clean-up-balancers",
+                action="clean-up-balancers",
+                kind="cluster clean-up",
+                target=cluster,
+                summary=f"delete what has load balancers in {cluster}: {_listed(balancers)}",
+                stage=stage,
+                destructive=True,
+                data={"services": list(contents.services), "ingresses": list(contents.ingresses)},
+            )
+        )
+    if contents.claims:
+        claims = [claim.name for claim in contents.claims]
+        handles = [item.handle for item in contents.claims if item.handle and not item.retained]
+        steps.append(
+            Step(
+                id="clean-up-claims",
+                action="clean-up-claims",
+                kind="cluster clean-up",
+                target=cluster,
+                summary=f"hold the nodes of {cluster}, {pods} the pods with volumes, and delete "
+                f"the claims: {_listed(claims)}",
+                stage=stage + 1,
+                destructive=True,
+                data={"claims": claims, "pods": pods, "volumes": handles},
+            )
+        )
+    if steps:
+        steps.append(
+            Step(
+                id="clean-up-gone",
+                action="clean-up-gone",
+                kind="cluster clean-up",
+                target=cluster,
+                summary="wait until AWS has none of these load balancers and volumes any more",
+                stage=stage + 2,
+                data={
+                    "volumes": [
+                        item.handle for item in contents.claims if item.handle and not item.retained
+                    ]
+                },
+            )
+        )
+    return tuple(steps)
+
+
+# What the steps do ---------------------------------------------------------------------------
+
+
+def delete_balancers(context: Context, step: Step) -> Data | None:
+    """Delete Services and Ingresses that have load balancers, and wait until they are gone."""
+    from kubernetes.client import CoreV1Api, NetworkingV1Api
+
+    client = _client(context)
+    if client is None:
+        return None
+    core, networking = CoreV1Api(client), NetworkingV1Api(client)
+    planned = {"Service": step.data["services"], "Ingress": step.data["ingresses"]}
+    found = look(client)
+    _refuse_unplanned(planned, replace(found, claims=()))
+    for name in found.services:
+        _delete(core.delete_namespaced_service, name)
+    for name in found.ingresses:
+        _delete(networking.delete_namespaced_ingress, name)
+
+    def missing() -> str:
+        return _balancers_left(core, networking, found)
+
+    context.wait("the load balancers' objects to go", missing, deadline_seconds=GONE_SECONDS)
+    return {"services": list(found.services), "ingresses": list(found.ingresses)}
+
+
+def delete_claims(context: Context, step: Step) -> Data | None:
+    """Delete claims and the pods that use them, and wait until both and the volumes are gone."""
+    from kubernetes.client import CoreV1Api
+
+    client = _client(context)
+    if client is None:
+        return None
+    core = CoreV1Api(client)
+    found = look(client)
+    _refuse_unplanned(
+        {"PersistentVolumeClaim": step.data["claims"]}, replace(found, services=(), ingresses=())
+    )
+    _hold_nodes(client, core)
+    for claim in found.claims:
+        _delete(core.delete_namespaced_persistent_volume_claim, claim.name)
+    _remove_pods(context, core, [claim.name for claim in found.claims], step.data["pods"])
+
+    def missing() -> str:
+        return _claims_left(core, set(step.data["claims"]), set(step.data["volumes"]))
+
+    context.wait("the claims and their volumes to go", missing, deadline_seconds=GONE_SECONDS)
+    return {"claims": [claim.name for claim in found.claims]}
+
+
+def await_gone(context: Context, step: Step) -> None:
+    """Wait until AWS has neither the volumes nor any load balancer of the cluster."""
+    volumes = list(step.data["volumes"])
+
+    def missing() -> str:
+        left = [*_volumes_left(context.access, volumes), *balancers_of_cluster(context.access)]
+        return f"still in AWS: {_listed(left)}" if left else ""
+
+    context.wait("volumes and load balancers to go in AWS", missing, deadline_seconds=GONE_SECONDS)
+
+
+def balancers_of_cluster(access: Access) -> Iterator[str]:
+    """Yield the load balancers that the cluster's controllers have made, by their tags."""
+    from ops.teardown.listing import tag_map
+
+    cluster = naming.cluster(access.environment)
+    newer, classic = access.client("elbv2"), access.client("elb")
+    arns = [
+        item["LoadBalancerArn"]
+        for page in newer.get_paginator("describe_load_balancers").paginate()
+        for item in page["LoadBalancers"]
+    ]
+    for batch in _batches(arns, 20):
+        for item in newer.describe_tags(ResourceArns=batch)["TagDescriptions"]:
+            if _is_of_cluster(tag_map(item["Tags"]), cluster):
+                yield f"load balancer {item['ResourceArn'].rpartition('/')[0].rpartition('/')[2]}"
+    names = [
+        item["LoadBalancerName"]
+        for page in classic.get_paginator("describe_load_balancers").paginate()
+        for item in page["LoadBalancerDescriptions"]
+    ]
+    for batch in _batches(names, 20):
+        for item in classic.describe_tags(LoadBalancerNames=batch)["TagDescriptions"]:
+            if _is_of_cluster(tag_map(item["Tags"]), cluster):
+                yield f"load balancer {item['LoadBalancerName']}"
+
+
+def _is_of_cluster(tags: Mapping[str, str], cluster: str) -> bool:
+    return (
+        tags.get("elbv2.k8s.aws/cluster") == cluster or f"kubernetes.io/cluster/{cluster}" in tags
+    )
+
+
+def _volumes_left(access: Access, ids: Sequence[str]) -> list[str]:
+    if not ids:
+        return []
+    wanted = [{"Name": "volume-id", "Values": list(ids)}]
+    pages = access.client("ec2").get_paginator("describe_volumes").paginate(Filters=wanted)
+    return [f"volume {item['VolumeId']}" for page in pages for item in page["Volumes"]]
+
+
+def _client(context: Context) -> ApiClient | None:
+    """Give a client of the cluster; None where it is gone already, and all in it."""
+    from ops.kubernetes import NoClusterError, api_client
+
+    try:
+        return api_client(context.access)
+    except NoClusterError:
+        context.note("The cluster is there no more: there is nothing in it to clean up.")
+        return None
+
+
+def _hold_nodes(client: ApiClient, core: Any) -> None:
+    """Let no pod come back: no new nodes, and nothing more on those that are there."""
+    from kubernetes.client import AppsV1Api
+    from kubernetes.client.exceptions import ApiException
+
+    namespace, name = AUTOSCALER
+    try:
+        AppsV1Api(client).patch_namespaced_deployment_scale(
+            name, namespace, {"spec": {"replicas": 0}}
+        )
+    except ApiException as error:
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise _refused(error) from error
+    for node in _all(core.list_node):
+        if not node.spec.unschedulable:
+            core.patch_node(node.metadata.name, {"spec": {"unschedulable": True}})
+
+
+def _remove_pods(context: Context, core: Any, claims: Sequence[str], pods: Pods) -> None:
+    """Remove the pods on nodes that use claims; a budget holds them back until the deadline."""
+    from kubernetes.client import V1Eviction, V1ObjectMeta
+    from kubernetes.client.exceptions import ApiException
+
+    def missing() -> str:
+        using = _users(core, claims)
+        held: list[str] = []
+        for pod in using:
+            namespace, name = pod.metadata.namespace, pod.metadata.name
+            if pod.metadata.deletion_timestamp:
+                continue
+            try:
+                if pods == "evict":
+                    body = V1Eviction(metadata=V1ObjectMeta(name=name, namespace=namespace))
+                    core.create_namespaced_pod_eviction(name, namespace, body)
+                else:
+                    core.delete_namespaced_pod(name, namespace)
+            except ApiException as error:
+                if error.status == HTTPStatus.TOO_MANY_REQUESTS:
+                    held.append(f"{namespace}/{name}")
+                elif error.status != HTTPStatus.NOT_FOUND:
+                    raise _refused(error) from error
+        if held:
+            return f"disruption budgets hold back {_listed(held)}"
+        return f"pods that end: {_listed(list(map(_name, using)))}" if using else ""
+
+    try:
+        context.wait("pods with volumes to end", missing, deadline_seconds=EVICTION_SECONDS)
+    except DeadlineError as error:
+        raise DeadlineError(
+            f"{error}. Loosen the disruption budgets (kubectl get pdb -A) and resume this run, or "
+            "plan again with --pods delete, which does not keep them. Nothing of the environment "
+            "is destroyed so far but what was cleaned up."
+        ) from error
+
+
+def _users(core: Any, claims: Iterable[str]) -> list[Any]:
+    """List the pods on nodes that use claims: what has ended, or has no node, uses nothing."""
+    wanted = set(claims)
+    return [
+        pod
+        for pod in _all(core.list_pod_for_all_namespaces)
+        if pod.spec.node_name
+        and (pod.status is None or pod.status.phase not in ("Succeeded", "Failed"))
+        and any(
+            f"{pod.metadata.namespace}/{volume.persistent_volume_claim.claim_name}" in wanted
+            for volume in pod.spec.volumes or ()
+            if volume.persistent_volume_claim
+        )
+    ]
+
+
+def _claims_left(core: Any, claims: set[str], handles: set[str]) -> str:
+    left = [
+        _with_finalizers("PersistentVolumeClaim", item)
+        for item in _all(core.list_persistent_volume_claim_for_all_namespaces)
+        if _name(item) in claims
+    ]
+    left += [
+        _with_finalizers("PersistentVolume", item)
+        for item in _all(core.list_persistent_volume)
+        if _handle(item) in handles
+    ]
+    return _listed(left)
+
+
+def _balancers_left(core: Any, networking: Any, deleted: Contents) -> str:
+    left = [
+        _with_finalizers("Service", item)
+        for item in _all(core.list_service_for_all_namespaces)
+        if _name(item) in deleted.services
+    ]
+    left += [
+        _with_finalizers("Ingress", item)
+        for item in _all(networking.list_ingress_for_all_namespaces)
+        if _name(item) in deleted.ingresses
+    ]
+    return _listed(left)
+
+
+def _with_finalizers(kind: str, item: Any) -> str:
+    finalizers = item.metadata.finalizers or []
+    held = f", held by its finalizer {', '.join(finalizers)}" if finalizers else ""
+    return f"{kind} {_name(item)}{held}"
+
+
+def _refuse_unplanned(planned: Mapping[str, Sequence[str]], found: Contents) -> None:
+    """Refuse what was made since the plan: nobody has agreed to lose it."""
+    new = [
+        f"{kind} {name}"
+        for kind, names in found.names.items()
+        for name in names
+        if name not in planned.get(kind, ())
+    ]
+    if new:
+        raise RefusedError(
+            f"The cluster has what the plan does not know: {_listed(new)}. It was left alone, and "
+            "nothing further was destroyed. Look at it, and plan again: ops teardown --dry-run"
+        )
+
+
+def _delete(call: Callable[..., Any], name: str) -> None:
+    from kubernetes.client.exceptions import ApiException
+
+    namespace, _, own = name.partition("/")
+    try:
+        call(own, namespace)
+    except ApiException as error:
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise _refused(error) from error
+
+
+def _all(call: Callable[..., Any]) -> Iterator[Any]:
+    """Yield all that a listing gives, page by page."""
+    from kubernetes.client.exceptions import ApiException
+    from urllib3.exceptions import HTTPError
+
+    following: str | None = None
+    try:
+        while True:
+            page = call(limit=PAGE, _continue=following)
+            yield from page.items
+            following = page.metadata._continue  # noqa: SLF001 - the library's name for it
+            if not following:
+                return
+    except ApiException as error:
+        raise _refused(error) from error
+    except HTTPError as error:
+        raise OpsError(f"The cluster does not answer any more: {error}.") from error
+
+
+def _refused(error: Any) -> OpsError:
+    return OpsError(f"The cluster's API answered {error.status} {error.reason}: {error.body}")
+
+
+def _claim(item: Any, volumes: Mapping[str, Any]) -> Claim:
+    volume = volumes.get(item.spec.volume_name or "")
+    requests = (item.spec.resources and item.spec.resources.requests) or {}
+    return Claim(
+        name=_name(item),
+        volume=item.spec.volume_name or "",
+        handle=_handle(volume) if volume else "",
+        retained=bool(volume and volume.spec.persistent_volume_reclaim_policy == "Retain"),
+        size=str(requests.get("storage", "")),
+    )
+
+
+def _handle(volume: Any) -> str:
+    """Give the EBS volume that a persistent volume is; empty where it is none."""
+    csi = volume.spec.csi
+    if csi and csi.driver == "ebs.csi.aws.com":
+        return str(csi.volume_handle)
+    older = volume.spec.aws_elastic_block_store
+    return str(older.volume_id).rpartition("/")[2] if older else ""
+
+
+def _name(item: Any) -> str:
+    return f"{item.metadata.namespace}/{item.metadata.name}"
+
+
+def _listed(names: Sequence[str], most: int = 10) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _batches(items: Sequence[str], size: int) -> Iterator[list[str]]:
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])
