@@ -32,8 +32,10 @@ LINKED_SERVICES = (
 PASSED_TO = (
     "ec2.amazonaws.com",
     "eks.amazonaws.com",
+    "events.amazonaws.com",
     "monitoring.rds.amazonaws.com",
     "pods.eks.amazonaws.com",
+    "states.amazonaws.com",
     "vpc-flow-logs.amazonaws.com",
 )
 """AWS services that a role of the environment may be handed to."""
@@ -82,6 +84,8 @@ class DeployScope:
     """IAM paths of people and of machines, with slashes at both ends."""
     audit_log_group: str
     """Log group of the account's audit trail."""
+    approvals_path: str
+    """Path of the parameters by which people approve what others run."""
     foundation_key_aliases: Sequence[str]
     """Keys that a deployment uses and must never disable, delete or re-key."""
 
@@ -233,7 +237,9 @@ def _compute(scope: DeployScope) -> list[Statement]:
             resources=scope.regional(
                 "eks",
                 f"cluster/{scope.prefix}",
+                f"cluster/{scope.prefix}-*",
                 f"*/{scope.prefix}/*",
+                f"*/{scope.prefix}-*/*",
             ),
         ),
         Statement(
@@ -322,6 +328,13 @@ def _data(scope: DeployScope) -> list[Statement]:
             sid="Parameters",
             actions=["ssm:*Parameter*", "ssm:*TagsFor*", "ssm:*TagsTo*", "ssm:*TagsFrom*"],
             resources=scope.regional("ssm", f"parameter/{env}/*"),
+        ),
+        Statement(
+            # Whoever runs something as the role does not approve it, too.
+            sid="NeverApproves",
+            effect="Deny",
+            actions=["ssm:PutParameter"],
+            resources=scope.regional("ssm", f"parameter{scope.approvals_path}/*"),
         ),
         Statement(sid="FindParameters", actions=["ssm:DescribeParameters"], resources=["*"]),
         Statement(
@@ -438,7 +451,15 @@ def _identity(scope: DeployScope) -> list[Statement]:
     return [
         Statement(
             sid="See",
-            actions=["iam:GenerateCredentialReport", "iam:Get*", "iam:List*", "tag:GetResources"],
+            actions=[
+                "iam:GenerateCredentialReport",
+                "iam:Get*",
+                "iam:List*",
+                "iam:SimulatePrincipalPolicy",
+                "s3:ListAllMyBuckets",
+                "servicequotas:Get*",
+                "tag:GetResources",
+            ],
             resources=["*"],
         ),
         Statement(
@@ -608,6 +629,19 @@ def _observability(scope: DeployScope) -> list[Statement]:
             ],
         ),
         Statement(
+            sid="StateMachines",
+            actions=["states:*"],
+            resources=scope.regional(
+                "states", f"stateMachine:{scope.prefix}-*", f"execution:{scope.prefix}-*:*"
+            ),
+        ),
+        Statement(
+            sid="CheckStateMachines",
+            actions=["states:ValidateStateMachineDefinition"],
+            resources=["*"],
+            conditions=scope.in_regions,
+        ),
+        Statement(
             sid="Dashboards",
             actions=["cloudwatch:DeleteDashboards", "cloudwatch:PutDashboard"],
             resources=[f"arn:aws:cloudwatch::{scope.account_id}:dashboard/{scope.prefix}*"],
@@ -629,8 +663,21 @@ def _state(state_bucket_arn: str, backup_bucket_arn: str, lock_table_arn: str) -
     buckets = [state_bucket_arn, backup_bucket_arn]
     return [
         Statement(
+            # Whether anything is left behind: these name no resource.
+            sid="ListEverything",
+            actions=[
+                "dynamodb:ListTables",
+                "ecr:DescribeRepositories",
+                "events:ListRules",
+                "secretsmanager:ListSecrets",
+                "sns:ListTopics",
+                "states:ListStateMachines",
+            ],
+            resources=["*"],
+        ),
+        Statement(
             sid="FindObjects",
-            actions=["s3:GetBucket*", "s3:ListBucket*"],
+            actions=["s3:GetBucket*", "s3:GetEncryptionConfiguration", "s3:ListBucket*"],
             resources=buckets,
         ),
         Statement(
@@ -666,6 +713,7 @@ def workload_boundary(scope: DeployScope) -> str:
                 actions=[
                     "dynamodb:*", "logs:*", "rds-db:connect", "rds:*", "s3:*",
                     "secretsmanager:*", "sns:*", "sqs:*", "ssm:*Parameter*",
+                    "states:StartExecution",
                 ],
                 resources=[
                     *scope.regional("dynamodb", f"table/{prefix}-*"),
@@ -677,6 +725,7 @@ def workload_boundary(scope: DeployScope) -> str:
                     *scope.regional("sns", f"{prefix}-*"),
                     *scope.regional("sqs", f"{prefix}-*"),
                     *scope.regional("ssm", f"parameter/{env}/*"),
+                    *scope.regional("states", f"stateMachine:{prefix}-*"),
                     f"arn:aws:s3:::{prefix}-*",
                 ],
             ),

@@ -40,7 +40,8 @@ CONFIGURATION_READS = (
     "s3:GetLifecycleConfiguration", "s3:GetReplicationConfiguration", "s3:ListAllMyBuckets",
     "secretsmanager:DescribeSecret", "secretsmanager:GetResourcePolicy",
     "secretsmanager:ListSecrets", "sns:Get*", "sns:List*", "ssm:DescribeParameters",
-    "ssm:ListTagsForResource", "wafv2:Get*", "wafv2:List*",
+    "ssm:ListTagsForResource", "states:DescribeStateMachine", "states:List*",
+    "states:ValidateStateMachineDefinition", "wafv2:Get*", "wafv2:List*",
 )  # fmt: skip
 """How things are set up. A read that would give data as well is not among them."""
 DATA_READS = (

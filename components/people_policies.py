@@ -209,6 +209,7 @@ def group_policy(
             *_daily_work(scope),
             *_read_parameters(scope, secure=True),
             *_write_parameters(scope),
+            _approve(scope),
             *_images(scope),
             _assume("Deploy", [scope.deploy_role_arn]),
         ],
@@ -489,6 +490,15 @@ def _write_parameters(scope: DeployScope) -> list[Statement]:
             conditions=_through(scope, "ssm"),
         ),
     ]
+
+
+def _approve(scope: DeployScope) -> Statement:
+    """Let plans be signed off that somebody else is to run."""
+    return Statement(
+        sid="Approve",
+        actions=["ssm:PutParameter"],
+        resources=scope.regional("ssm", f"parameter{scope.approvals_path}/*"),
+    )
 
 
 def _images(scope: DeployScope) -> list[Statement]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 from ops.errors import ExitCode, OpsError, UsageError
 
@@ -27,13 +27,18 @@ except ModuleNotFoundError:
     )
 
 if TYPE_CHECKING:
-    from ops.commands import Setting, StackCommand
+    from ops.commands import Form, Setting, StackCommand
     from ops.terminal import Terminal
     from ops.update import Options
 
 _INTERRUPTED = 130  # what typer makes of a KeyboardInterrupt
 _OWN_PACKAGES = ("components", "infra", "ops", "stacks")
-_STACK_COMMANDS = ("adopt", "preview", "up", "refresh", "destroy", "outputs", "env", "params")
+_STACK_COMMANDS = (
+    *("adopt", "approvals", "approve", "backup", "backups", "bootstrap", "deploy", "destroy"),
+    *("doctor", "env", "lock", "outputs", "params", "preview", "refresh", "restore", "resume"),
+    *("runs", "scale", "teardown", "up"),
+)
+"""What `--sandbox` goes before; not `start` and `stop`, which the sandbox has as well."""
 
 
 def _group(help_: str) -> typer.Typer:
@@ -53,6 +58,14 @@ app = _group(
 _sandbox = _group("The sandbox: a cloud and an engine on this machine.")
 _settings = _group("The stack files Pulumi.ENV.yaml.")
 _params = _group("The application's parameters in the Parameter Store.")
+_runs = _group("What was run, by whom, and how it ended: the journal.")
+_lock = _group("The lock of an environment.")
+_approvals = _group("The second approvals of changes of production.")
+_backups = _group("The backups of an environment.")
+app.add_typer(_backups, name="backups")
+app.add_typer(_runs, name="runs")
+app.add_typer(_lock, name="lock")
+app.add_typer(_approvals, name="approvals")
 app.add_typer(_settings, name="settings")
 app.add_typer(_params, name="params")
 app.add_typer(_sandbox, name="sandbox")
@@ -62,6 +75,13 @@ class _Form(StrEnum):
     TABLE = "table"
     JSON = "json"
     MD = "md"
+
+
+class _ChecksForm(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    MD = "md"
+    JUNIT = "junit"
 
 
 class _Kind(StrEnum):
@@ -74,9 +94,14 @@ _Environment = Annotated[str, typer.Argument(metavar="ENV", help="dev, uat or pr
 _OneEnvironment = Annotated[
     str | None, typer.Argument(metavar="[ENV]", help="dev, uat or prod.", show_default=False)
 ]
+_Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's name: see ops runs list.")]
 _OutputOption = Annotated[
     _Form,
     typer.Option("--output", "-o", metavar="table|json|md", help="The result's form."),
+]
+_ChecksOption = Annotated[
+    _ChecksForm,
+    typer.Option("--output", "-o", metavar="table|json|md|junit", help="The result's form."),
 ]
 _JsonOption = Annotated[bool, typer.Option("--json", help="The same as --output json.")]
 _StackOption = Annotated[
@@ -107,6 +132,13 @@ _ParallelOption = Annotated[
 ]
 _YesOption = Annotated[
     bool, typer.Option("--yes", "-y", "--auto-approve", help="Do not ask: for scripts.")
+]
+_PlanHashOption = Annotated[
+    str, typer.Option("--plan-hash", metavar="HASH", help="The plan's hash, as it is shown.")
+]
+_WaitOption = Annotated[
+    float,
+    typer.Option("--wait", min=0.0, metavar="MINUTES", help="Wait for each thing at most so long."),
 ]
 _VerifyOption = Annotated[
     bool, typer.Option("--verify/--no-verify", help="Read everything back afterwards.")
@@ -320,6 +352,569 @@ def version() -> None:
     Terminal().text("\n".join(f"{name:<11} {number}" for name, number in versions().items()))
 
 
+# Bootstrap -----------------------------------------------------------------------------------
+
+
+@app.command()
+def bootstrap(
+    context: typer.Context,
+    target: Annotated[
+        str, typer.Argument(metavar="ENV|account", help="dev, uat or prod; or the account.")
+    ],
+    *,
+    environment: Annotated[
+        str | None,
+        typer.Option(
+            "--environment",
+            metavar="ENV",
+            help="With account: an environment of the one that is meant, where there are several.",
+        ),
+    ] = None,
+    move_to: Annotated[
+        str | None,
+        typer.Option(
+            "--move-to",
+            metavar="ENV",
+            help="With account: keep its state in this environment's bucket from now on.",
+        ),
+    ] = None,
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Why: it is kept.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan only.")] = False,
+    plan_hash: _PlanHashOption = "",
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+    yes: _YesOption = False,
+) -> None:
+    """Make what outlives an environment, or what its account has once; keep its state there."""
+    from ops import bootstrap as command
+    from ops.operation import Consent
+
+    setting = _setting(context, _form(output, json=json))
+    consent = Consent(yes=yes, why=why, dry_run=dry_run, plan_hash=plan_hash)
+    if target == "account":
+        _end(command.bootstrap_account(setting, environment, move_to, consent))
+    if environment or move_to:
+        raise UsageError(
+            "--environment and --move-to go with `ops bootstrap account` only. Nothing was done."
+        )
+    _end(command.bootstrap(setting, target, consent))
+
+
+# Runs and locks ------------------------------------------------------------------------------
+
+
+@app.command()
+def resume(
+    context: typer.Context,
+    run_: _Run,
+    *,
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+    yes: _YesOption = False,
+) -> None:
+    """Go on with a run that was killed, cancelled or failed: what was agreed to, nothing else."""
+    from ops import operation
+
+    _end(operation.resume(_setting(context, _form(output, json=json)), run_, yes=yes))
+
+
+@_runs.command("list")
+def runs_list(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+) -> None:
+    """List who ran what on an environment, and what did not finish."""
+    from ops.commands import show_runs
+
+    _end(show_runs(_setting(context, _form(output, json=json)), environment))
+
+
+@_runs.command("show")
+def runs_show(
+    context: typer.Context,
+    run_: _Run,
+    *,
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+) -> None:
+    """Show everything that is written down about a run."""
+    from ops.commands import show_run
+
+    _end(show_run(_setting(context, _form(output, json=json)), run_))
+
+
+@_lock.command("status")
+def lock_status(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+) -> None:
+    """Tell who works on an environment: exits with 3 where somebody does."""
+    from ops.commands import show_lock
+
+    _end(show_lock(_setting(context, _form(output, json=json)), environment))
+
+
+@_lock.command("release")
+def lock_release(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    run_: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", help="The run that is to hold it.")
+    ] = None,
+    yes: _YesOption = False,
+) -> None:
+    """Take the lock away from a run that certainly is no more; asks for the environment's name."""
+    from ops.commands import release_lock
+
+    _end(release_lock(_setting(context), environment, run=run_, yes=yes))
+
+
+# The doctor ----------------------------------------------------------------------------------
+
+
+@app.command()
+def doctor(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    output: _ChecksOption = _ChecksForm.TABLE,
+    json: _JsonOption = False,
+) -> None:
+    """Look at everything that a command stands on, here and in the account; change nothing."""
+    from ops.commands import examine
+
+    _end(examine(_setting(context, _checks_form(output, json=json)), environment))
+
+
+# Deployments ---------------------------------------------------------------------------------
+
+
+@app.command()
+def deploy(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    target: Annotated[
+        str,
+        typer.Option("--target", metavar="all|infrastructure", help="What is to stand afterwards."),
+    ] = "all",
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan only.")] = False,
+    plan_hash: Annotated[
+        str, typer.Option("--plan-hash", metavar="HASH", help="Only the plan of this hash.")
+    ] = "",
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Why: it is kept.")] = "",
+    yes: _YesOption = False,
+) -> None:
+    """Examine, preview, bring up, make missing parameters, look at all of it; journalled."""
+    from ops.deploy import deploy
+    from ops.operation import Consent
+
+    consent = Consent(yes=yes, why=why, dry_run=dry_run, plan_hash=plan_hash)
+    _end(deploy(_setting(context, _form(output, json=json)), environment, target, consent))
+
+
+# Approvals -----------------------------------------------------------------------------------
+
+
+@app.command()
+def approve(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    command: Annotated[
+        str, typer.Option("--command", metavar="NAME", help="What may be run: stop, up, deploy.")
+    ],
+    plan_hash: _PlanHashOption,
+    hours: Annotated[
+        float, typer.Option("--hours", metavar="N", help="How long it holds; at most 24.")
+    ] = 4.0,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "",
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+) -> None:
+    """Agree to a plan that somebody else is to run on production, and to that one only."""
+    from ops.commands import approve
+
+    setting = _setting(context, _form(output, json=json))
+    _end(approve(setting, environment, command, plan_hash, hours=hours, reason=reason))
+
+
+@_approvals.command("list")
+def approvals_list(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+) -> None:
+    """List who has agreed to which plan, and until when."""
+    from ops.commands import show_approvals
+
+    _end(show_approvals(_setting(context, _form(output, json=json)), environment))
+
+
+@_approvals.command("revoke")
+def approvals_revoke(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    plan_hash: _PlanHashOption,
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+) -> None:
+    """Take an approval back: it ends now."""
+    from ops.commands import revoke_approval
+
+    setting = _setting(context, _form(output, json=json))
+    _end(revoke_approval(setting, environment, plan_hash))
+
+
+# Backups and restores ------------------------------------------------------------------------
+
+
+class _Part(StrEnum):
+    PARAMETERS = "parameters"
+    KUBERNETES = "kubernetes"
+    DATABASES = "databases"
+
+
+_WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="Why: it is kept.")]
+_DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the plan only.")]
+
+
+@app.command()
+def backup(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    without: Annotated[
+        list[_Part] | None,
+        typer.Option(
+            "--without", metavar="kubernetes", help="Leave the cluster's objects out on purpose."
+        ),
+    ] = None,
+    why: _WhyOption = "",
+    dry_run: _DryRunOption = False,
+    plan_hash: _PlanHashOption = "",
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+    yes: _YesOption = False,
+) -> None:
+    """Back up state, parameters, the cluster's objects and databases; read it back and verify."""
+    from ops.backup.command import OPERATION
+    from ops.operation import Consent, perform
+
+    left_out = [part.value for part in without or ()]
+    if set(left_out) - {_Part.KUBERNETES.value}:
+        raise UsageError(
+            "--without takes kubernetes only: state, parameters and databases are what a backup "
+            "is for. Nothing was backed up."
+        )
+    setting = _setting(context, _form(output, json=json))
+    consent = Consent(yes=yes, why=why, dry_run=dry_run, plan_hash=plan_hash)
+    arguments = {"without": left_out} if left_out else {}
+    _end(perform(setting, OPERATION, environment, arguments, consent))
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    backup_: Annotated[
+        str,
+        typer.Option(
+            "--from", metavar="BACKUP", help="Which backup, or latest: see ops backups list."
+        ),
+    ],
+    only: Annotated[
+        list[_Part] | None,
+        typer.Option(
+            "--only", metavar="parameters|kubernetes|databases", help="A part of it; repeatable."
+        ),
+    ] = None,
+    database: Annotated[
+        list[str] | None,
+        typer.Option("--database", metavar="NAME", help="Only this database; repeatable."),
+    ] = None,
+    take_over: Annotated[
+        bool,
+        typer.Option("--take-over", help="Restored databases become the live ones."),
+    ] = False,
+    map_namespace: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map-namespace", metavar="OLD=NEW", help="Restore into another namespace; repeatable."
+        ),
+    ] = None,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Although a restore from it was begun: see ops runs.")
+    ] = False,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Onto a copy, checked, measured and removed.")
+    ] = False,
+    why: _WhyOption = "",
+    dry_run: _DryRunOption = False,
+    plan_hash: _PlanHashOption = "",
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+    yes: _YesOption = False,
+) -> None:
+    """Restore what is gone, missing or other than in a backup; no live database is replaced."""
+    from ops.operation import Consent, perform
+    from ops.restore import command, rehearsal
+    from ops.restore.steps import arguments
+
+    given = arguments(
+        backup_,
+        only=[part.value for part in only or ()],
+        databases=database or (),
+        take_over=take_over,
+        map_namespaces=map_namespace or (),
+        rehearse=rehearse,
+        anew=anew,
+    )
+    setting = _setting(context, _form(output, json=json))
+    consent = Consent(yes=yes, why=why, dry_run=dry_run, plan_hash=plan_hash)
+    operation = rehearsal.OPERATION if rehearse else command.OPERATION
+    _end(perform(setting, operation, environment, given, consent))
+
+
+@_backups.command("list")
+def backups_list(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+) -> None:
+    """List an environment's backups: whole, verified, proven by a restore."""
+    from ops.backup import listing
+
+    _end(listing.show(_setting(context, _form(output, json=json)), environment))
+
+
+@_backups.command("verify")
+def backups_verify(
+    context: typer.Context,
+    environment: _Environment,
+    backup_: Annotated[
+        str | None,
+        typer.Argument(metavar="[BACKUP]", help="By default the newest.", show_default=False),
+    ] = None,
+    *,
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+) -> None:
+    """Read a backup back whole: checksums, decryption, snapshots and keys."""
+    from ops.backup import listing
+
+    setting = _setting(context, _form(output, json=json))
+    _end(listing.verify(setting, environment, backup_))
+
+
+@_backups.command("prune")
+def backups_prune(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    keep: Annotated[
+        int | None, typer.Option("--keep", min=1, metavar="N", help="Keep so many of the newest.")
+    ] = None,
+    older_than: Annotated[
+        int | None,
+        typer.Option("--older-than", min=1, metavar="DAYS", help="Only what is older."),
+    ] = None,
+    incomplete: Annotated[
+        bool, typer.Option("--incomplete", help="Also what runs that did not finish have left.")
+    ] = False,
+    maximum: Annotated[
+        list[str] | None,
+        typer.Option("--max", metavar="backup=NUMBER", help="Raise the cap."),
+    ] = None,
+    why: _WhyOption = "",
+    dry_run: _DryRunOption = False,
+    plan_hash: _PlanHashOption = "",
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+    yes: _YesOption = False,
+) -> None:
+    """Remove old backups; never the last good one, nor a database's only snapshot."""
+    from ops.backup.prune import OPERATION, raised
+    from ops.operation import Consent, perform
+
+    if keep is None and older_than is None:
+        raise UsageError("Give --keep N, --older-than DAYS, or both. Nothing was removed.")
+    arguments = {
+        "keep": keep,
+        "older_than_days": older_than,
+        "incomplete": incomplete,
+        "max": raised(maximum or ()),
+    }
+    given = {key: value for key, value in arguments.items() if value}
+    setting = _setting(context, _form(output, json=json))
+    consent = Consent(yes=yes, why=why, dry_run=dry_run, plan_hash=plan_hash)
+    _end(perform(setting, OPERATION, environment, given, consent))
+
+
+# Stop and start ------------------------------------------------------------------------------
+
+
+@app.command()
+def stop(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    reason: Annotated[str, typer.Option("--reason", help="Why: everybody who looks sees it.")] = "",
+    until: Annotated[
+        str,
+        typer.Option(
+            "--until", metavar="TIME", help="When it is meant to be over; nothing starts by itself."
+        ),
+    ] = "",
+    wait: _WaitOption = 60.0,
+    dry_run: _DryRunOption = False,
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+    yes: _YesOption = False,
+) -> None:
+    """Stop everything that computes, at once: nodes, instances, databases. Deletes nothing."""
+    from datetime import UTC, datetime
+
+    from ops import stop as command
+    from ops.access import require_environment
+    from ops.operation import Consent, perform
+
+    require_environment(environment)
+    asked = command.arguments(
+        environment, reason=reason, until=until, wait_minutes=wait, now=datetime.now(tz=UTC)
+    )
+    setting = _setting(context, _form(output, json=json))
+    consent = Consent(yes=yes, why=reason, dry_run=dry_run)
+    _end(perform(setting, command.OPERATION, environment, asked, consent))
+
+
+@app.command()
+def start(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "",
+    wait: _WaitOption = 60.0,
+    dry_run: _DryRunOption = False,
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+    yes: _YesOption = False,
+) -> None:
+    """Give a stopped environment back what ran before, exactly."""
+    from ops.operation import Consent, perform
+    from ops.start import OPERATION
+
+    setting = _setting(context, _form(output, json=json))
+    consent = Consent(yes=yes, why=reason, dry_run=dry_run)
+    _end(perform(setting, OPERATION, environment, {"wait_minutes": wait}, consent))
+
+
+@app.command()
+def scale(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", metavar="NAME", help="Whose workloads.")
+    ],
+    replicas: Annotated[
+        int | None, typer.Option("--replicas", min=0, metavar="N", help="How many each is to have.")
+    ] = None,
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Give back the replicas from before.")
+    ] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "",
+    dry_run: _DryRunOption = False,
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+    yes: _YesOption = False,
+) -> None:
+    """Scale the Deployments and StatefulSets of a namespace, and back; not in production."""
+    from ops import scale as command
+    from ops.access import require_environment
+    from ops.operation import Consent, perform
+
+    require_environment(environment)
+    asked = command.arguments(environment, namespace=namespace, replicas=replicas, restore=restore)
+    setting = _setting(context, _form(output, json=json))
+    consent = Consent(yes=yes, why=reason, dry_run=dry_run)
+    _end(perform(setting, command.OPERATION, environment, asked, consent))
+
+
+# Teardown ------------------------------------------------------------------------------------
+
+
+class _Pods(StrEnum):
+    EVICT = "evict"
+    DELETE = "delete"
+
+
+@app.command()
+def teardown(
+    context: typer.Context,
+    environment: _Environment,
+    *,
+    bootstrap_too: Annotated[
+        bool,
+        typer.Option(
+            "--bootstrap",
+            help="When the environment is gone: also what outlives it, state and backups.",
+        ),
+    ] = False,
+    without_cluster: Annotated[
+        bool,
+        typer.Option(
+            "--without-cluster", help="Do not clean the cluster up: it can never be reached again."
+        ),
+    ] = False,
+    pods: Annotated[
+        _Pods,
+        typer.Option(metavar="evict|delete", help="Keep disruption budgets, or do not."),
+    ] = _Pods.EVICT,
+    max_: Annotated[
+        list[str] | None,
+        typer.Option("--max", metavar="KIND=NUMBER", help="Raise a cap; repeatable."),
+    ] = None,
+    why: _WhyOption = "",
+    dry_run: _DryRunOption = False,
+    plan_hash: _PlanHashOption = "",
+    output: _OutputOption = _Form.TABLE,
+    json: _JsonOption = False,
+    yes: _YesOption = False,
+) -> None:
+    """Take an environment down whole: back up and verify, clean up, destroy, look again."""
+    from ops.operation import Consent, perform
+    from ops.teardown import caps, command, retirement
+
+    raised = caps.parse(max_ or ())
+    operation, arguments = (
+        (retirement.OPERATION, {"max": raised})
+        if bootstrap_too
+        else (
+            command.OPERATION,
+            {"without_cluster": without_cluster, "pods": pods.value, "max": raised},
+        )
+    )
+    setting = _setting(context, _form(output, json=json))
+    consent = Consent(yes=yes, why=why, dry_run=dry_run, plan_hash=plan_hash)
+    _end(perform(setting, operation, environment, arguments, consent))
+
+
 # Settings and parameters ---------------------------------------------------------------------
 
 
@@ -432,7 +1027,7 @@ def sandbox_config(
 
 
 def _setting(
-    context: typer.Context, form: _Form = _Form.TABLE, *, sandbox: bool = False
+    context: typer.Context, form: _Form | _ChecksForm = _Form.TABLE, *, sandbox: bool = False
 ) -> Setting:
     from ops.access import find_root
     from ops.commands import Setting
@@ -443,7 +1038,7 @@ def _setting(
         sandbox=sandbox or given.sandbox,
         root=find_root(given.root or Path.cwd()),
         terminal=Terminal(),
-        form=form.value,
+        form=cast("Form", form.value),
     )
 
 
@@ -480,6 +1075,12 @@ def _form(output: _Form, *, json: bool) -> _Form:
     if json and output is _Form.MD:
         raise UsageError("--json and --output md exclude each other. Nothing was run.")
     return _Form.JSON if json else output
+
+
+def _checks_form(output: _ChecksForm, *, json: bool) -> _ChecksForm:
+    if json and output not in (_ChecksForm.TABLE, _ChecksForm.JSON):
+        raise UsageError(f"--json and --output {output} exclude each other. Nothing was run.")
+    return _ChecksForm.JSON if json else output
 
 
 def _end(code: ExitCode) -> None:

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from infra import naming
@@ -26,12 +30,21 @@ Mode = Literal["aws", "sandbox"]
 StackKind = Literal["environment", "bootstrap", "account"]
 
 PROJECT_FILE: Final = "Pulumi.yaml"
+RECORDS: Final = ".ops"
+"""The folder in the project that holds what commands on AWS write down."""
 
 _PROJECTS: Final[Mapping[StackKind, str]] = {
     "environment": naming.PROJECT,
     "bootstrap": naming.BOOTSTRAP_PROJECT,
     "account": naming.ACCOUNT_PROJECT,
 }
+CONNECTIONS: Final = 32
+"""Of one client: as many as steps are done at once."""
+ATTEMPTS: Final = 8
+"""Where AWS refuses three of ten requests for being too many, one in 15,000 is lost; with 5 it is
+one in 400, and a stop has hundreds. The library's quota of retries outlasts such throttling."""
+_LONGEST_SESSION: Final = 64
+"""Characters of the name of a role's session."""
 _EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _INVALID: Final = frozenset(
     {
@@ -56,14 +69,32 @@ class Access:
     caller: str
     variables: Mapping[str, str]
     """What the Pulumi CLI, or the embedded engine, and the program find in their environment."""
-    client: Callable[[str], Any]
-    """A service's name → its boto3 client, in the environment's account and region."""
+    client: Callable[..., Any]
+    """A service's name → its boto3 client, in the environment's account and region, or in the
+    region that is named as well."""
+    own_client: Callable[[str], Any]
+    """As `client`, with the caller's own credentials instead of the deploy role's: before there is
+    such a role, and where it matters who asks."""
+    records: Path
+    """Where this machine keeps what commands write down."""
+    deploying: Callable[[], Mapping[str, str]] = dict
+    """What makes a process act as the deploy role, beside `variables`, while this one lives."""
     backend: str = ""
 
     @property
     def environment(self) -> str:
         """The environment's name."""
         return self.settings.environment
+
+    @property
+    def journals(self) -> Path:
+        """Where the journals of runs are."""
+        return self.records / "runs"
+
+    @property
+    def backups(self) -> Path:
+        """Where the copies of backups are."""
+        return self.records.parent / "backups"
 
     def header(self, kind: StackKind = "environment") -> Header:
         """Say where a command on one of the environment's stacks acts."""
@@ -159,7 +190,12 @@ def aws(root: Path, settings: Settings, environment: Mapping[str, str] = os.envi
         cloud="AWS",
         caller=caller,
         variables={"AWS_REGION": settings.region, **_backend_variables(settings, environment)},
-        client=_deploying_client(session, settings),
+        client=_clients(cache(lambda: _assumed(session, settings, caller))),
+        own_client=_clients(lambda: session),
+        records=root / RECORDS,
+        deploying=cache(
+            lambda: _deploying(_renewal(session, settings, caller), root / RECORDS, environment)
+        ),
         backend=settings.backend.url or "",
     )
 
@@ -175,8 +211,20 @@ def client_config() -> Config:
     from botocore.config import Config
 
     return Config(
-        connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 5}
+        connect_timeout=5,
+        read_timeout=30,
+        max_pool_connections=CONNECTIONS,
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
     )
+
+
+def session_name(caller: str) -> str:
+    """Give the name of a role's session that says whose it is, in the form that STS takes.
+
+    `caller`: an ARN, or any name.
+    """
+    name = re.sub(r"[^A-Za-z0-9_+=,.@-]", "-", caller.rpartition("/")[2])[:_LONGEST_SESSION]
+    return name if len(name) > 1 else f"ops-{name}"
 
 
 def _session(settings: Settings) -> Any:
@@ -208,36 +256,115 @@ def _caller(session: Any, settings: Settings) -> str:
     return arn
 
 
-def _deploying_client(session: Any, settings: Settings) -> Callable[[str], Any]:
-    """Give clients that act as the environment's deploy role; it is assumed at the first use."""
-    assumed: list[Any] = []
+def clients(make: Callable[[str, str | None], Any]) -> Callable[..., Any]:
+    """Give clients, each made once, that ask AWS no more often than it takes.
 
-    def client(service: str) -> Any:
-        if not assumed:
-            assumed.append(_assumed(session, settings))
-        return assumed[0].client(service, config=client_config())
+    `make`: a service and a region → a boto3 client. Threads may share a client, but no session.
+    """
+    from ops import rates
+
+    guard = threading.Lock()
+    made: dict[tuple[str, str | None], Any] = {}
+
+    def client(service: str, region: str | None = None) -> Any:
+        with guard:
+            if (service, region) not in made:
+                made[service, region] = rates.install(make(service, region))
+            return made[service, region]
 
     return client
 
 
-def _assumed(session: Any, settings: Settings) -> Any:
-    import boto3
+def _clients(session: Callable[[], Any]) -> Callable[..., Any]:
+    """Give the clients of a session."""
+    return clients(
+        lambda service, region: session().client(
+            service, region_name=region, config=client_config()
+        )
+    )
+
+
+Renewal = Callable[[], dict[str, str]]
+"""Gives new credentials: access_key, secret_key, token, expiry_time (ISO 8601)."""
+
+
+def _renewal(session: Any, settings: Settings, caller: str) -> Renewal:
+    """Give what takes the environment's deploy role, in the caller's name: so the trail has it."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     role = naming.deploy_role_arn(settings.account_id, settings.environment)
+    # Made once: threads renew, and they may share a client but no session.
+    sts = session.client("sts", config=client_config())
+
+    def renew() -> dict[str, str]:
+        try:
+            answer = sts.assume_role(RoleArn=role, RoleSessionName=session_name(caller))
+        except (ClientError, BotoCoreError) as error:
+            raise _unauthenticated(error, f"sts:AssumeRole on {role}") from error
+        keys = answer["Credentials"]
+        return {
+            "access_key": keys["AccessKeyId"],
+            "secret_key": keys["SecretAccessKey"],
+            "token": keys["SessionToken"],
+            "expiry_time": keys["Expiration"].isoformat(),
+        }
+
+    return renew
+
+
+def _assumed(session: Any, settings: Settings, caller: str) -> Any:
+    """Give a session of the environment's deploy role, renewed before it ends.
+
+    Whoever is the role already takes it anew, which lasts longer than what is left of theirs;
+    where they may not, they go on as they are.
+    """
+    import boto3
+    import botocore.session
+    from botocore.credentials import RefreshableCredentials
+
+    renew = _renewal(session, settings, caller)
     try:
-        answer = session.client("sts", config=client_config()).assume_role(
-            RoleArn=role, RoleSessionName="mono-repo-ops"
-        )
-    except (ClientError, BotoCoreError) as error:
-        raise _unauthenticated(error, f"sts:AssumeRole on {role}") from error
-    keys = answer["Credentials"]
-    return boto3.Session(
-        aws_access_key_id=keys["AccessKeyId"],
-        aws_secret_access_key=keys["SecretAccessKey"],
-        aws_session_token=keys["SessionToken"],
-        region_name=settings.region,
+        first = renew()
+    except AuthenticationError:
+        if assumed_role(caller) == naming.deploy_role(settings.environment):
+            return session
+        raise
+    credentials = RefreshableCredentials.create_from_metadata(
+        first, refresh_using=renew, method="sts-assume-role"
     )
+    own = botocore.session.Session()
+    resolver = SimpleNamespace(load_credentials=lambda: credentials)
+    own.register_component("credential_provider", resolver)
+    return boto3.Session(botocore_session=own, region_name=settings.region)
+
+
+def _deploying(renew: Renewal, records: Path, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Give what makes a process act as the deploy role; nothing where the caller may not.
+
+    Then it acts as the caller, as previews by a role that only reads do. So it does in a container
+    that brings its own credentials.
+    """
+    from ops.credentials import OF_A_CONTAINER, serve
+
+    if OF_A_CONTAINER in environment:
+        return {}
+    try:
+        renew()
+    except AuthenticationError:
+        return {}
+    return serve(renew, records)
+
+
+def assumed_role(arn: str) -> str:
+    """Give the role whose session an ARN is; empty where it is none."""
+    kind, _, rest = arn.rpartition(":")[2].partition("/")
+    return rest.partition("/")[0] if kind == "assumed-role" else ""
+
+
+def is_expired(error: Exception) -> bool:
+    """Tell whether AWS refused a call because the credentials have ended."""
+    code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+    return code in _EXPIRED | _INVALID
 
 
 def _unauthenticated(error: Exception, action: str) -> OpsError:

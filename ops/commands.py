@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +17,7 @@ from ops.access import Access, StackKind
 from ops.errors import ExitCode
 from ops.render import Line
 from ops.report import Header, OutputsReport, UpdateReport, to_json
-from ops.stack import open_stack, require_cli
+from ops.stack import open_stack, open_to_look, require_cli
 from ops.terminal import Terminal
 from ops.tree import UpdateLog
 
@@ -23,9 +25,11 @@ if TYPE_CHECKING:
     from pulumi.automation import Stack
 
     from ops import update
+    from ops.approvals import ApprovalReport
     from ops.report import Verification
 
-Form = Literal["table", "json", "md"]
+Form = Literal["table", "json", "md", "junit"]
+"""`junit`: for commands that check something."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +64,20 @@ class Setting:
             self.terminal.note(*lines)
 
     def show(
-        self, report: Any, table: Iterable[Line], markdown: Iterable[Line] | None = None
+        self,
+        report: Any,
+        table: Iterable[Line],
+        markdown: Iterable[Line] | None = None,
+        *,
+        junit: str = "",
     ) -> None:
         """Write a report in the form that was asked for."""
         header: Header | None = getattr(report, "header", None)
         end = render.closing(header) if header and self.closing else ()
         if self.form == "json":
             self.terminal.text(to_json(report))
+        elif self.form == "junit":
+            self.terminal.text(junit)
         elif self.form == "md" and markdown is not None:
             self.terminal.result([*markdown, *end])
         elif self.form == "md":
@@ -129,7 +140,13 @@ class StackCommand:
         self.setting.aside([*tree, Line(""), *render.counts(planned), Line("")])
         if command == "up":
             guard.refuse_losses(planned)
+        if self.access.mode == "aws":
+            from ops import approvals
+
+            approvals.require(self.access, command, update.plan_hash(planned))
         self._agree(command, planned.changes, yes=yes)
+        if command == "destroy":
+            self._bring_home()
         report = self._update(command, options, dry_run=False)
         if verify and report.result == "succeeded":
             report = update.with_verification(report, self._verify())
@@ -151,9 +168,12 @@ class StackCommand:
         from ops import adopt, live, update
 
         log = adopt.PlannedInputs()
-        with self.setting.terminal.progress(f"previewing {self.header.stack}") as watch:
+        with (
+            open_to_look(self.access, self.kind) as stack,
+            self.setting.terminal.progress(f"previewing {self.header.stack}") as watch,
+        ):
             planned = update.run(
-                self.stack,
+                stack,
                 "preview",
                 header=self.header,
                 options=update.Options(),
@@ -184,6 +204,7 @@ class StackCommand:
         tree = () if yes else render.tree(plan)
         self.setting.aside([*tree, *render.unprotecting(len(plan), len(guarded))])
         self._agree("destroy", len(plan), yes=yes)
+        self._bring_home()
         # Only what is there: a destroy that is run again makes nothing that it would then delete.
         there = update.Options(targets=tuple(entry["urn"] for entry in held))
         with protection.teardown_settings(self.access, self.kind) as (stack, file):
@@ -194,6 +215,15 @@ class StackCommand:
             return update.exit_code(prepared)
         with protection.unmarked(self.stack, guarded, self.setting.terminal.note):
             return self.change("destroy", options, yes=True, detailed=detailed)[1]
+
+    def _bring_home(self) -> None:
+        """Take a bootstrap's state out of the bucket that goes with it."""
+        if self.kind == "bootstrap":
+            from ops import bootstrap_retire
+
+            bootstrap_retire.refuse_to_strand_account(self.access)
+            bootstrap_retire.bring_home(self.access)
+            self.__dict__.pop("stack", None)
 
     def _agree(self, command: update.Command, number: int, *, yes: bool) -> None:
         terminal = self.setting.terminal
@@ -217,7 +247,8 @@ class StackCommand:
 
         stack = stack or self.stack
         label = f"previewing {command}" if dry_run and command != "preview" else command
-        with self.setting.terminal.progress(f"{label} {self.header.stack}") as watch:
+        held = nullcontext() if dry_run else self._held(command)
+        with held, self.setting.terminal.progress(f"{label} {self.header.stack}") as watch:
             report = update.run(
                 stack,
                 command,
@@ -228,6 +259,28 @@ class StackCommand:
                 tell=self.setting.terminal.note,
             )
         return report if report.result == "succeeded" else self._explained(report)
+
+    @contextmanager
+    def _held(self, command: update.Command) -> Iterator[None]:
+        """Hold the environment's lock, where its bootstrap has made one.
+
+        Pulumi's own lock tells two updates apart, and no update from an operation of ops.
+        """
+        from ops import journal, lock
+        from ops.foundation import NoFoundationError, foundation
+
+        try:
+            table = foundation(self.access).lock_table if self.kind == "environment" else ""
+        except NoFoundationError:
+            table = ""
+        if not table:
+            yield
+            return
+        now = dt.datetime.now(tz=dt.UTC)
+        run = journal.run_id(command, self.access.environment, now, secrets.token_hex(2))
+        holder = lock.Holder.this_process(run, command, lock.operator(self.access), now)
+        with lock.environment_lock(self.access, table).hold(holder):
+            yield
 
     def _explained(self, report: UpdateReport) -> UpdateReport:
         """Add to a failure what the engine cannot know: that its cloud ended, or our options."""
@@ -248,11 +301,7 @@ class StackCommand:
             return update.verify(self.stack, header=self.header, log=log, watch=watch)
 
     def _log(self, *, dry_run: bool) -> UpdateLog:
-        if self.access.mode == "aws":
-            return UpdateLog(dry_run=dry_run)
-        from ops.sandbox import recorded_types
-
-        return UpdateLog(dry_run=dry_run, is_recorded=recorded_types(self.access))
+        return update_log(self.access, dry_run=dry_run)
 
     def _show(self, report: UpdateReport) -> None:
         self.setting.show(
@@ -262,16 +311,26 @@ class StackCommand:
         )
 
 
+def update_log(access: Access, *, dry_run: bool) -> UpdateLog:
+    """Give the log of an update, which knows what is only recorded in the sandbox."""
+    if access.mode == "aws":
+        return UpdateLog(dry_run=dry_run)
+    from ops.sandbox import recorded_types
+
+    return UpdateLog(dry_run=dry_run, is_recorded=recorded_types(access))
+
+
 def show_outputs(
     setting: Setting, environment: str, kind: StackKind, *, show_secrets: bool
 ) -> ExitCode:
     """`ops outputs`."""
-    from ops.update import masked
+    from ops.update import outputs_of
 
     access = setting.access(environment, state_only=True)
     header = access.header(kind)
     setting.announce(header)
-    outputs = masked(open_stack(access, kind, create=False).outputs(), show_secrets=show_secrets)
+    stack = open_stack(access, kind, create=False)
+    outputs = outputs_of(stack, show_secrets=show_secrets)
     report = OutputsReport(header=header, outputs=outputs)
     setting.show(report, render.outputs_report(report), render.markdown_outputs(report))
     return ExitCode.OK
@@ -307,6 +366,115 @@ def setup_parameters(setting: Setting, environment: str, *, dry_run: bool, yes: 
     )
     setting.show(report, render.parameters(report), render.markdown_parameters(report))
     return setup.exit_code(report)
+
+
+def show_runs(setting: Setting, environment: str) -> ExitCode:
+    """`ops runs list`."""
+    from ops import operation, render_run
+
+    access, header = operation.open_environment(setting, environment)
+    found = operation.runs(access)
+    report = render_run.runs_report(header, found)
+    setting.show(report, render_run.runs(found))
+    return ExitCode.OK
+
+
+def show_run(setting: Setting, run: str) -> ExitCode:
+    """`ops runs show`."""
+    from ops import operation, render_run
+
+    access, header = operation.open_environment(setting, operation.environment_of(run))
+    found = operation.find_run(access, run)
+    setting.show(render_run.run_record(header, found), render_run.record(found))
+    return ExitCode.OK
+
+
+def show_lock(setting: Setting, environment: str) -> ExitCode:
+    """`ops lock status`: exit code 3 where somebody holds it."""
+    from ops import locking, operation, render_run
+
+    access, header = operation.open_environment(setting, environment)
+    report = locking.status(access, header)
+    setting.show(report, render_run.lock_status(report))
+    return ExitCode.FINDINGS if report.held else ExitCode.OK
+
+
+def release_lock(setting: Setting, environment: str, *, run: str | None, yes: bool) -> ExitCode:
+    """`ops lock release`."""
+    from ops import locking, operation, render_run
+
+    access, header = operation.open_environment(setting, environment)
+    report = locking.status(access, header)
+    setting.aside(render_run.lock_status(report))
+    terminal = setting.terminal
+    locking.refuse_release(report, run, yes=yes)
+    guard.confirm(
+        header,
+        f"release the lock of {environment}",
+        yes=yes,
+        ask=terminal.ask if terminal.interactive else None,
+        by_name=True,
+    )
+    terminal.text(locking.release(access, report))
+    return ExitCode.OK
+
+
+def examine(setting: Setting, environment: str) -> ExitCode:
+    """`ops doctor`."""
+    from ops import checks
+    from ops.doctor import examination
+
+    report = examination.examine(setting, environment)
+    if report.header:
+        setting.announce(report.header)
+    found = report.checks
+    junit = checks.junit(f"ops doctor {environment}", found)
+    setting.show(report, checks.lines(found), checks.markdown(found), junit=junit)
+    return examination.exit_code(report)
+
+
+def approve(
+    setting: Setting, environment: str, command: str, plan_hash: str, *, hours: float, reason: str
+) -> ExitCode:
+    """`ops approve`."""
+    from ops import approvals
+
+    access, header = _reached(setting, environment)
+    given = approvals.give(access, command, plan_hash, hours=hours, reason=reason)
+    _show_approvals(setting, approvals.report(header, "approve", given))
+    return ExitCode.OK
+
+
+def show_approvals(setting: Setting, environment: str) -> ExitCode:
+    """`ops approvals list`."""
+    from ops import approvals
+
+    access, header = _reached(setting, environment)
+    found, unusable = approvals.listed(access)
+    _show_approvals(setting, approvals.report(header, "approvals list", found, unusable))
+    return ExitCode.OK
+
+
+def revoke_approval(setting: Setting, environment: str, plan_hash: str) -> ExitCode:
+    """`ops approvals revoke`."""
+    from ops import approvals
+
+    access, header = _reached(setting, environment)
+    left = approvals.revoke(access, plan_hash)
+    _show_approvals(setting, approvals.report(header, "approvals revoke", left))
+    return ExitCode.OK
+
+
+def _show_approvals(setting: Setting, report: ApprovalReport) -> None:
+    from ops import approvals
+
+    setting.show(report, approvals.lines(report))
+
+
+def _reached(setting: Setting, environment: str) -> tuple[Access, Header]:
+    from ops import operation
+
+    return operation.open_environment(setting, environment)
 
 
 def check_settings(setting: Setting, environment: str | None) -> ExitCode:

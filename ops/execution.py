@@ -7,11 +7,14 @@ is simply done again, which every action allows.
 from __future__ import annotations
 
 import datetime as dt
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ops import plan as plans
@@ -89,6 +92,8 @@ class Context:
         """
         begun = told = time.monotonic()
         while missing := observe():
+            if self.lock:
+                self.lock.require()  # what is looked at is often asked for again
             now = time.monotonic()
             if now - begun > deadline_seconds:
                 raise DeadlineError(
@@ -154,16 +159,37 @@ def _do(step: Step, action: Action, context: Context) -> StepResult:
             context.lock.require()
         context.journal.add("intent", step=step.id)
         detail = dict(action(context, step) or {})
-    except (OpsError, ClientError, BotoCoreError) as error:
-        message = said(error)
+    except Exception as error:  # noqa: BLE001 - what nobody thought of does not shield the rest
+        known = isinstance(error, (OpsError, ClientError, BotoCoreError))
+        message = said(error) if known else unexpected(error)
         context.journal.add("result", step=step.id, outcome="failed", message=message)
         context.terminal.note(f"FAILED {step.summary}: {message}")
-        code = error.exit_code if isinstance(error, OpsError) else ExitCode.ERROR
-        return _result(step, "failed", message=message, begun=begun, code=code)
+        return _result(step, "failed", message=message, begun=begun, code=_code(error))
     context.journal.add("result", step=step.id, outcome="done", detail=detail)
     context.results[step.id] = detail
     context.terminal.note(f"done   {step.summary}")
     return _result(step, "done", detail=detail, begun=begun)
+
+
+def _code(error: Exception) -> ExitCode:
+    from ops.access import is_expired
+
+    if isinstance(error, OpsError):
+        return error.exit_code
+    return ExitCode.NOT_AUTHENTICATED if is_expired(error) else ExitCode.ERROR
+
+
+def unexpected(error: Exception) -> str:
+    """Say what kind of error it was and where; what it says itself may be a secret's value."""
+    if "pulumi.automation" in sys.modules:
+        from ops.update import refusal
+
+        if known := refusal(error):
+            return str(known)
+    if isinstance(error, OSError):
+        return str(error)
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {Path(where.filename).name}, line {where.lineno}"
 
 
 def said(error: Exception) -> str:

@@ -42,6 +42,14 @@ def foundation(access: Access) -> Foundation:
     )
 
 
+def state_buckets(access: Access) -> list[str]:
+    """Give the names of the environment's state buckets: none, one, or more than there should be.
+
+    Raises `IncompleteError` where the account's buckets cannot be listed.
+    """
+    return _named(_bucket_names(access), naming.state_bucket(access.environment))
+
+
 def journal_bucket(access: Access, found: Foundation) -> Bucket:
     """Give where the journals of an environment's runs are copied to."""
     return Bucket(
@@ -66,8 +74,7 @@ def _bucket_names(access: Access) -> list[str]:
 
 
 def _one(names: list[str], prefix: str, environment: str) -> str:
-    # Nothing but the random end follows: the copy in the other region is called `…-replica-…`.
-    found = [name for name in names if re.fullmatch(f"{re.escape(prefix)}-[0-9a-z]+", name)]
+    found = _named(names, prefix)
     if not found:
         raise NoFoundationError(
             f"There is no bucket {prefix}-… in the account: {environment} has no bootstrap yet. "
@@ -79,3 +86,8 @@ def _one(names: list[str], prefix: str, environment: str) -> str:
             "environment's cannot be told. Nothing was done. Remove what is left of a former one."
         )
     return found[0]
+
+
+def _named(names: list[str], prefix: str) -> list[str]:
+    # Nothing but the random end follows: the copy in the other region is called `…-replica-…`.
+    return [name for name in names if re.fullmatch(f"{re.escape(prefix)}-[0-9a-z]+", name)]

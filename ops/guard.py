@@ -91,12 +91,12 @@ def agree(action: str, *, yes: bool, ask: Ask | None) -> None:
 
 
 def refuse_unattended_teardown(header: Header) -> None:
-    """Refuse to destroy production on AWS: its teardown needs a backup and a second approval."""
+    """Refuse to destroy production on AWS: a teardown does that, with backups and an approval."""
     if header.mode == "aws" and header.environment == naming.ENVIRONMENTS[-1]:
         raise RefusedError(
-            f"{header.environment} is not destroyed by this command on AWS: its teardown needs "
-            "verified backups and a second approval, which this release of ops does not have. "
-            "Nothing was changed."
+            f"{header.environment} is not destroyed by this command on AWS: that needs verified "
+            "backups and a second approval. Nothing was changed. Use: ops teardown "
+            f"{header.environment}"
         )
 
 
@@ -105,7 +105,7 @@ def refuse_unprotecting(header: Header) -> None:
     if header.mode == "aws":
         raise RefusedError(
             "--unprotect is for the sandbox: on AWS protection comes off in a teardown with "
-            "verified backups, which this release of ops does not have. Nothing was changed."
+            f"verified backups. Nothing was changed. Use: ops teardown {header.environment}"
         )
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ Record = Mapping[str, Any]
 """`number` from 1, `at` (UTC), `kind`, and what belongs to the kind."""
 
 FLUSH_SECONDS: Final = 30.0
-_FOLDER: Final = "ops/runs"
+FOLDER: Final = "ops/runs"
+"""What the keys of all records in a bucket begin with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,7 @@ class Bucket:
 
     def key(self, run: str, number: int | None = None) -> str:
         """Give the key of a record, or what those of a run begin with."""
-        return f"{_FOLDER}/{run}/" + (f"{number:06d}.json" if number is not None else "")
+        return f"{FOLDER}/{run}/" + (f"{number:06d}.json" if number is not None else "")
 
 
 class Journal:
@@ -107,13 +109,21 @@ class Journal:
         self._file.close()
 
     def _copy(self, bucket: Bucket) -> None:
-        from botocore.exceptions import BotoCoreError, ClientError
-
+        left: deque[Record] = deque()
         while (record := self._waiting.get()) is not None:
-            try:
-                _put(bucket, self.run, record)
-            except (BotoCoreError, ClientError) as error:
-                self.unmirrored = str(error)
+            left.append(record)
+            self.unmirrored = self._put_in_order(bucket, left)
+        self.unmirrored = self._put_in_order(bucket, left)
+
+    def _put_in_order(self, bucket: Bucket, left: deque[Record]) -> str:
+        """Copy records until one fails, and say why: what follows a gap is read by nobody."""
+        try:
+            while left:
+                _put(bucket, self.run, left[0])
+                left.popleft()
+        except Exception as error:  # noqa: BLE001 - a thread that ended would tell nobody
+            return str(error)
+        return ""
 
 
 def _put(bucket: Bucket, run: str, record: Record) -> None:
@@ -214,11 +224,18 @@ def read(run: str, folder: Path, bucket: Bucket | None) -> Run:
                 raise
     records = local if len(local) >= len(remote) else remote
     if not records:
-        where = f"{folder}" + (f" or s3://{bucket.name}/{_FOLDER}" if bucket else "")
+        where = f"{folder}" + (f" or s3://{bucket.name}/{FOLDER}" if bucket else "")
         raise UsageError(
             f"There is no run {run!r} in {where}. Nothing was done. See them with: ops runs list"
         )
     return Run(id=run, records=records)
+
+
+def read_all(names: Iterable[str], folder: Path, bucket: Bucket | None) -> Iterator[Run]:
+    """Read runs, one after another; one that was killed before it wrote anything is none."""
+    for name in names:
+        with suppress(UsageError):
+            yield read(name, folder, bucket)
 
 
 def runs(folder: Path, bucket: Bucket | None) -> list[str]:
@@ -228,8 +245,7 @@ def runs(folder: Path, bucket: Bucket | None) -> list[str]:
     """
     found = {path.stem for path in folder.glob("*.jsonl")} if folder.is_dir() else set()
     if bucket:
-        prefix = f"{_FOLDER}/"
-        found |= {key.removeprefix(prefix).partition("/")[0] for key in _keys(bucket, prefix)}
+        found |= set(_remote_ids(bucket))
     return sorted(found)
 
 
@@ -272,18 +288,30 @@ def _remote(bucket: Bucket, run: str) -> tuple[Record, ...]:
     return tuple(records)
 
 
+def _remote_ids(bucket: Bucket) -> Iterator[str]:
+    """Give the runs in the bucket: they are many, and their records a hundred times as many."""
+    prefix = f"{FOLDER}/"
+    for page in _pages(bucket, Prefix=prefix, Delimiter="/"):
+        for item in page.get("CommonPrefixes", []):
+            yield item["Prefix"].removeprefix(prefix).rstrip("/")
+
+
 def _keys(bucket: Bucket, prefix: str) -> Iterator[str]:
+    for page in _pages(bucket, Prefix=prefix):
+        yield from (item["Key"] for item in page.get("Contents", []))
+
+
+def _pages(bucket: Bucket, **asked: str) -> Iterator[Mapping[str, Any]]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     pages = bucket.client.get_paginator("list_objects_v2").paginate(
-        Bucket=bucket.name, Prefix=prefix, ExpectedBucketOwner=bucket.account_id
+        Bucket=bucket.name, ExpectedBucketOwner=bucket.account_id, **asked
     )
     try:
-        for page in pages:
-            yield from (item["Key"] for item in page.get("Contents", []))
+        yield from pages
     except (BotoCoreError, ClientError) as error:
         raise IncompleteError(_unreadable(bucket, error)) from error
 
 
 def _unreadable(bucket: Bucket, error: Exception) -> str:
-    return f"The runs in s3://{bucket.name}/{_FOLDER} cannot be read: {error}. Nothing was done."
+    return f"The runs in s3://{bucket.name}/{FOLDER} cannot be read: {error}. Nothing was done."

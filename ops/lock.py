@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
+from infra import naming
 from ops.errors import IncompleteError, OpsError, PartialError, RefusedError
 
 if TYPE_CHECKING:
@@ -63,8 +64,15 @@ class Holder:
 
     @property
     def has_died(self) -> bool:
-        """Tell whether it certainly has: it was on this machine and is there no more."""
-        return self.host == _host() and self.process != _process(self.pid)
+        """Tell whether it certainly has: it was on this machine and is there no more.
+
+        Machines share names, and a restart looks like another machine: then the lease decides.
+        """
+        return (
+            self.host == _host()
+            and self.process.partition("/")[0] == _boot()
+            and self.process != _process(self.pid)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +99,8 @@ class Lock:
         self._environment = environment
         self._now = now
         self._lost = ""
+        self._renewed = 0.0
+        """When the lease was last prolonged, by the clock that nobody sets."""
 
     def status(self) -> Held | None:
         """Tell who holds it. Raises `IncompleteError` where that cannot be read."""
@@ -124,9 +134,12 @@ class Lock:
 
     def require(self) -> None:
         """Raise `PartialError` where the lock was lost: somebody else may be at work."""
-        if self._lost:
+        lost = self._lost
+        if not lost and time.monotonic() - self._renewed > LEASE_SECONDS:
+            lost = "it ran out, as its renewal does not come through"
+        if lost:
             raise PartialError(
-                f"The lock of {self._environment} was lost ({self._lost}): nothing further was "
+                f"The lock of {self._environment} was lost ({lost}): nothing further was "
                 "begun, since somebody else may be at work. See: ops lock status "
                 f"{self._environment}"
             )
@@ -168,6 +181,8 @@ class Lock:
             else:
                 return
             held = self.status()
+            if held and held.holder == holder:  # the answer was lost, and botocore asked again
+                return
             if held and not held.has_run_out(self._now()):
                 raise RefusedError(_refusal(self._environment, held))
             if held:
@@ -177,6 +192,7 @@ class Lock:
         )
 
     def _put(self, holder: Holder) -> None:
+        self._renewed = time.monotonic()
         now = self._now()
         self._client.put_item(
             TableName=self._table,
@@ -187,10 +203,8 @@ class Lock:
         )
 
     def _renew(self, holder: Holder, ended: threading.Event) -> None:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        last = time.monotonic()
         while not ended.wait(RENEWAL_SECONDS):
+            asked = time.monotonic()
             try:
                 self._client.update_item(
                     TableName=self._table,
@@ -203,10 +217,11 @@ class Lock:
                         ":holder": _map(holder),
                     },
                 )
-                last = time.monotonic()
-            except (BotoCoreError, ClientError) as error:
+                self._renewed = asked
+            except Exception as error:  # noqa: BLE001 - a thread that ended would renew no more
                 # A call that failed may be made good by the next one, as long as the lease runs.
-                if _is_refused(error) or time.monotonic() - last > LEASE_SECONDS - RENEWAL_SECONDS:
+                left = LEASE_SECONDS - (time.monotonic() - self._renewed)
+                if _is_refused(error) or left < RENEWAL_SECONDS:
                     self._lost = str(error)
                     return
 
@@ -221,7 +236,7 @@ class Lock:
                 ExpressionAttributeNames={"#holder": _HOLDER},
                 ExpressionAttributeValues={":holder": _map(holder)},
             )
-        except (BotoCoreError, ClientError) as error:
+        except (BotoCoreError, ClientError, OpsError) as error:
             # It is another's already, or the table went with what was destroyed, or it runs out.
             self._lost = self._lost or str(error)
 
@@ -230,6 +245,26 @@ class Lock:
 
     def _expiry(self, now: dt.datetime) -> dict[str, str]:
         return {"N": str(int(now.timestamp()) + LEASE_SECONDS)}
+
+
+def has_table(access: Access) -> bool:
+    """Tell whether the environment's lock can be taken already.
+
+    Raises `IncompleteError` where that cannot be seen.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    client = access.client("dynamodb")
+    table = naming.lock_table(access.environment)
+    try:
+        status = client.describe_table(TableName=table)["Table"]["TableStatus"]
+    except client.exceptions.ResourceNotFoundException:
+        return False
+    except (BotoCoreError, ClientError) as error:
+        raise IncompleteError(
+            f"Whether there is a lock table {table} could not be read: {error}. Nothing was done."
+        ) from error
+    return bool(status == "ACTIVE")
 
 
 def environment_lock(access: Access, table: str) -> Lock:
@@ -333,11 +368,18 @@ def _host() -> str:
     return socket.gethostname()
 
 
+def _boot() -> str:
+    """Give which start of which machine this is; empty where the system does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
 def _process(pid: int) -> str:
     """Give when a process was started and since which start of the machine; empty: not there."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
         return "" if Path("/proc").is_dir() else "unknown"
-    return f"{boot}/{fields[19]}"
+    return f"{_boot()}/{fields[19]}"

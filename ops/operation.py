@@ -10,9 +10,9 @@ import datetime as dt
 import importlib
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -27,10 +27,23 @@ from ops.render import Line
 from ops.report import REPORT_VERSION, Header
 
 if TYPE_CHECKING:
-    from ops.access import Access
+    from ops.access import Access, StackKind
     from ops.commands import Setting
 
-OPERATIONS: Final[Mapping[str, str]] = {}
+OPERATIONS: Final[Mapping[str, str]] = {
+    "deploy": "ops.deploy:OPERATION",
+    "scale": "ops.scale:OPERATION",
+    "start": "ops.start:OPERATION",
+    "stop": "ops.stop:OPERATION",
+    "teardown": "ops.teardown.command:OPERATION",
+    "teardown bootstrap": "ops.teardown.retirement:OPERATION",
+    "bootstrap": "ops.bootstrap:OPERATION",
+    "bootstrap account": "ops.bootstrap:ACCOUNT",
+    "backup": "ops.backup.command:OPERATION",
+    "backups prune": "ops.backup.prune:OPERATION",
+    "restore": "ops.restore.command:OPERATION",
+    "restore rehearsal": "ops.restore.rehearsal:OPERATION",
+}
 """Command → `module:name` of its `Operation`: what `ops resume` can go on with."""
 
 
@@ -67,8 +80,11 @@ class Operation:
     """What nobody sees before it is done has to be named by its hash."""
     approved: bool = True
     """In production somebody else has to agree. Not so for an emergency."""
+    stack: StackKind = "environment"
+    """Which of the environment's stacks it says that it acts on."""
     founded: bool = True
-    """The bootstrap is there: its lock is taken, its bucket has the journal."""
+    """The bootstrap is there: its role acts, its lock is taken, its bucket has the journal. Else
+    the caller acts, and lock and bucket are used if they are there."""
     undone: str = "Nothing was changed."
 
 
@@ -113,7 +129,8 @@ def perform(
     consent: Consent,
 ) -> ExitCode:
     """Run a command from its plan to its report."""
-    access, header = open_environment(setting, environment)
+    access, header = open_environment(setting, environment, operation.stack)
+    access = _acting(operation, access)
     planned = _plan(setting, operation, access, arguments)
     if consent.dry_run or not planned.steps:
         return _show_plan(setting, operation, header, planned, dry_run=consent.dry_run)
@@ -139,18 +156,26 @@ def perform(
 def resume(setting: Setting, run: str, *, yes: bool) -> ExitCode:
     """Go on with a run that did not finish; what was agreed to is done, and nothing else."""
     environment = environment_of(run)
-    access, header = open_environment(setting, environment)
+    operation = load(command_of(run))
+    access, header = open_environment(setting, environment, operation.stack)
+    access = _acting(operation, access)
     found = find_run(access, run)
-    operation = load(found.command)
     if found.is_finished:
         raise UsageError(f"The run {run} has finished: there is nothing to resume.")
-    begun = found.begun
-    if (begun["mode"], begun["cloud"]) != (access.mode, access.cloud):
+    begun, planned = found.begun, found.plan
+    settings = access.settings
+    there = (begun["mode"], begun["cloud"], planned.account_id, planned.region)
+    here = (access.mode, access.cloud, settings.account_id, settings.region)
+    if there != here:
         raise RefusedError(
-            f"The run {run} acted on {begun['mode']}, {begun['cloud']}; this is {access.mode}, "
-            f"{access.cloud}. {operation.undone}"
+            f"The run {run} acted on {', '.join(there)}; this is {', '.join(here)}. "
+            f"{operation.undone}"
         )
-    planned = found.plan
+    if begun["plan_hash"] != planned.hash:
+        raise RefusedError(
+            f"The journal of {run} has another plan ({planned.hash}) than the one that was agreed "
+            f"to ({begun['plan_hash']}). {operation.undone} Plan it again."
+        )
     left = [step for step in planned.steps if step.id not in found.done]
     setting.aside(render_run.remaining(run, planned, left))
     _ask(setting, operation, header, f"go on with {run}", yes=yes)
@@ -171,26 +196,37 @@ def load(command: str) -> Operation:
     return operation
 
 
-def open_environment(setting: Setting, environment: str) -> tuple[Access, Header]:
+def open_environment(
+    setting: Setting, environment: str, kind: StackKind = "environment"
+) -> tuple[Access, Header]:
     """Reach an environment, and say where that is."""
     from ops.access import require_environment
 
     require_environment(environment)
     access = setting.access(environment)
-    header = access.header()
+    header = access.header(kind)
     setting.announce(header)
     return access, header
 
 
-def runs(access: Access) -> list[journal.Run]:
-    """Give all runs on an environment, the oldest first.
+def runs(
+    access: Access, commands: Sequence[str] | None = None, since: str = ""
+) -> list[journal.Run]:
+    """Give all runs on an environment, the oldest first; or those of some commands, after a run.
 
     Raises `IncompleteError` where those of other machines cannot be listed.
     """
     bucket = _bucket(access)
     names = journal.runs(access.journals, bucket)
-    ours = [name for name in names if name.split("-")[-2:-1] == [access.environment]]
-    return [journal.read(name, access.journals, bucket) for name in ours]
+    asked = commands and {command.replace(" ", "-") for command in commands}
+    ours = [
+        name
+        for name in names
+        if name > since
+        and name.split("-")[-2:-1] == [access.environment]
+        and (asked is None or "-".join(name.split("-")[2:-2]) in asked)
+    ]
+    return list(journal.read_all(ours, access.journals, bucket))
 
 
 def find_run(access: Access, run: str) -> journal.Run:
@@ -198,12 +234,17 @@ def find_run(access: Access, run: str) -> journal.Run:
     return journal.read(run, access.journals, _bucket(access))
 
 
+def _acting(operation: Operation, access: Access) -> Access:
+    """Give the access with the credentials that the operation works with."""
+    return access if operation.founded else replace(access, client=access.own_client)
+
+
 def _plan(setting: Setting, operation: Operation, access: Access, arguments: Data) -> Plan:
     def unfinished(command: str) -> list[journal.Run]:
         marker = f"-{command.replace(' ', '-')}-{access.environment}-"
         bucket = _bucket(access)
         names = [name for name in journal.runs(access.journals, bucket) if marker in name]
-        found = (journal.read(name, access.journals, bucket) for name in reversed(names))
+        found = journal.read_all(reversed(names), access.journals, bucket)
         return list(takewhile(lambda run: not run.is_finished, found))
 
     return operation.plan(
@@ -262,7 +303,7 @@ def _agree(
         approvals.require(access, operation.name, planned.hash)
     number = len(planned.steps)
     what = f"{operation.name} {access.environment} ({number} step{'' if number == 1 else 's'})"
-    _ask(setting, operation, access.header(), what, yes=consent.yes)
+    _ask(setting, operation, access.header(operation.stack), what, yes=consent.yes)
 
 
 def _ask(setting: Setting, operation: Operation, header: Header, what: str, *, yes: bool) -> None:
@@ -287,10 +328,15 @@ def _refuse_changed(agreed: Plan, now: Plan, moment: str) -> None:
 @contextmanager
 def _locked(operation: Operation, access: Access, run: str) -> Iterator[lock.Lock | None]:
     """Hold the environment's lock, and see that no update of Pulumi's own runs."""
-    if not operation.founded:
+    if not operation.founded and not lock.has_table(access):
         yield None
         return
-    own = lock.environment_lock(access, foundation(access).lock_table)
+    table = (
+        foundation(access).lock_table
+        if operation.founded
+        else naming.lock_table(access.environment)
+    )
+    own = lock.environment_lock(access, table)
     holder = lock.Holder.this_process(run, operation.name, lock.operator(access), _now())
     with own.hold(holder) as held:
         lock.refuse_running_update(access)
@@ -322,6 +368,8 @@ def _carry_out(
             planned, operation.actions, context, carry_on=operation.carry_on
         )
         code = execution.exit_code(results)
+        if code is ExitCode.PARTIAL and context.cancelled.is_set():
+            code = ExitCode.CANCELLED
         seen: tuple[Check, ...] = ()
         if code is ExitCode.OK:
             seen = _verify(operation, context)
@@ -333,7 +381,7 @@ def _carry_out(
     warnings = _warnings(book)
     report = RunReport(
         command=operation.name,
-        header=access.header(),
+        header=access.header(operation.stack),
         run=book.run,
         dry_run=False,
         result="succeeded" if finished else "partial",
@@ -393,6 +441,15 @@ def environment_of(run: str) -> str:
             "Nothing was done. See them with: ops runs list"
         )
     return environment
+
+
+def command_of(run: str) -> str:
+    """Give the command that a run's name tells; raises `UsageError` where it cannot be resumed."""
+    said = "-".join(run.split("-")[2:-2])
+    for command in OPERATIONS:
+        if command.replace(" ", "-") == said:
+            return command
+    raise UsageError(f"{run!r} is no run that can be resumed. Nothing was done.")
 
 
 def _now() -> dt.datetime:

@@ -8,12 +8,18 @@ with a teardown's settings; an aborted destroy leaves that to the next `up`.
 from __future__ import annotations
 
 import datetime as dt
+import itertools
+import json
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from infra import naming
+from infra.settings import load
+from ops.errors import OpsError
 from ops.stack import open_stack
 from ops.tree import ResourceChange
 
@@ -56,25 +62,77 @@ def protected(held: Iterable[Entry]) -> tuple[str, ...]:
 
 
 @contextmanager
-def teardown_settings(access: Access, kind: StackKind) -> Iterator[tuple[Stack, Path | None]]:
+def teardown_settings(
+    access: Access, kind: StackKind, stamp: str | None = None
+) -> Iterator[tuple[Stack, Path | None]]:
     """Give the stack as a teardown's settings make it: with `deletion_protection: false`.
 
-    Its databases leave last snapshots, named by the moment. With it comes the configuration file
-    that an update has to be given for that; None where the stack brings its settings. Neither the
-    stack file nor its overrides are touched.
+    Its databases leave last snapshots, named by `stamp` or else by the moment, UTC as
+    `20261231-235959`. With it comes the configuration file that an update has to be given for
+    that; None where the stack brings its settings. Neither the stack file nor its overrides are
+    touched.
     """
-    stamp = dt.datetime.now(tz=dt.UTC).strftime("%Y%m%d-%H%M%S")
+    stamp = stamp or dt.datetime.now(tz=dt.UTC).strftime("%Y%m%d-%H%M%S")
     teardown: dict[str, bool | str] = {"deletion_protection": False, "final_snapshot_stamp": stamp}
     settings = access.settings.model_copy(update=teardown)
     stack = open_stack(replace(access, settings=settings), kind, teardown=True)
     if kind != "environment":  # an inline program is given its settings
         yield stack, None
         return
+    if access.mode == "aws":
+        with copied_file(access, teardown) as file:
+            yield stack, file
+        return
     from ops.sandbox import configuration_file
 
     edits = {f"settings.{key}": value for key, value in teardown.items()}
     with configuration_file(access, edits) as file:
         yield stack, file
+
+
+@contextmanager
+def copied_file(access: Access, values: Mapping[str, bool | str]) -> Iterator[Path]:
+    """Give a copy of the stack file in which these settings are others; removed at the end."""
+    name = naming.stack_file(access.environment)
+    text = with_settings((access.root / name).read_text(encoding="utf-8"), values)
+    access.records.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=access.records, prefix="configuration-") as folder:
+        file = Path(folder) / name
+        file.write_text(text, encoding="utf-8")
+        changed = load(access.environment, Path(folder), dt.datetime.now(tz=dt.UTC).date())
+        if any(getattr(changed, key) != value for key, value in values.items()):
+            raise OpsError(
+                f"A copy of {name} with a teardown's settings could not be made: its form is not "
+                "the one that the Pulumi CLI writes. Nothing was destroyed."
+            )
+        yield file
+
+
+def with_settings(text: str, values: Mapping[str, bool | str]) -> str:
+    """Give a stack file's text with these settings at the top of the others, in their place."""
+    lines = text.splitlines()
+    start = next(
+        (n for n, line in enumerate(lines) if line.strip() == f"{naming.PROJECT}:settings:"), None
+    )
+    if start is None:
+        return text
+    within = itertools.takewhile(
+        lambda line: not line.strip() or _indent(line) > _indent(lines[start]), lines[start + 1 :]
+    )
+    section = list(within)
+    depth = min((_indent(line) for line in section if line.strip()), default=0)
+    kept = [
+        line
+        for line in section
+        if not (_indent(line) == depth and line.strip().partition(":")[0] in values)
+    ]
+    ours = [" " * depth + f"{key}: {json.dumps(value)}" for key, value in values.items()]
+    rest = lines[start + 1 + len(section) :]
+    return "\n".join([*lines[: start + 1], *ours, *kept, *rest]) + "\n"
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 @contextmanager

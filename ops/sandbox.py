@@ -5,6 +5,7 @@ The only module of ops that knows `infra.sandbox`.
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 import tempfile
@@ -16,20 +17,25 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from infra import naming
 from infra.sandbox import clusters, servers
-from infra.sandbox.engine.backend import Backend, BackendError, StackReference
+from infra.sandbox.engine.backend import Backend, BackendError, StackReference, open_backend
 from infra.sandbox.engine.checkpoint import Kept
 from infra.sandbox.engine.session import HOME_SECRETS
 from infra.sandbox.engine.state import package_of
+from infra.sandbox.engine.storage import StorageError
+from ops import homes
 from ops.access import (
+    RECORDS,
     Access,
     StackKind,
     client_config,
+    clients,
     load_settings,
     project,
     require_environment,
+    session_name,
     stack_name,
 )
-from ops.errors import OpsError, RefusedError
+from ops.errors import OpsError, RefusedError, UsageError
 from ops.report import SandboxReport
 
 if TYPE_CHECKING:
@@ -37,9 +43,16 @@ if TYPE_CHECKING:
 
     from infra.settings import Settings
 
-_INLINE_FOLDERS: Final = ("bootstrap", "account")
 _CONFIGURATION_FOLDER: Final = "configuration"
-_OWN_FOLDERS: Final = (".pulumi", *_INLINE_FOLDERS, _CONFIGURATION_FOLDER, clusters.FOLDER)
+_OWN_FOLDERS: Final = (
+    ".pulumi",
+    _CONFIGURATION_FOLDER,
+    clusters.FOLDER,
+    RECORDS,
+    "backups",
+)
+OPERATOR_VARIABLE: Final = "MONO_REPO_SANDBOX_OPERATOR"
+"""Says who works in the sandbox, so that two operators can be rehearsed."""
 _OWN_FILES: Final = (servers.RECORD, servers.LOG, "cloud.lock", HOME_SECRETS)
 
 
@@ -55,17 +68,26 @@ def access(root: Path, settings: Settings, *, state_only: bool = False) -> Acces
     where the environment's state describes another cloud than the one that is there.
     """
     folder = home(root)
-    if state_only:
-        found = servers.status(folder)
-        label = _label(found.cloud) if found.cloud else "sandbox, not running"
-        return _access(root, settings, label, {}, _no_client)
-    cloud = _cloud(folder, settings)
+    if not state_only:
+        return _reach(root, settings, _cloud(folder, settings))
+    found = servers.status(folder)
+    if found.state == "running" and found.cloud:
+        return _reach(root, settings, found.cloud)
+    label = _label(found.cloud) if found.cloud else "sandbox, not running"
+    return _access(root, settings, label, {}, _no_client)
+
+
+def _reach(root: Path, settings: Settings, cloud: servers.Cloud) -> Access:
     try:
-        credentials = servers.assume(cloud, settings.account_id, settings.region)
+        credentials = servers.assume(
+            cloud, settings.account_id, settings.region, name=session_name(_operator())
+        )
     except servers.SandboxServerError as error:
         raise OpsError(str(error)) from error
     variables = servers.environment(cloud, settings.region, credentials)
-    return _access(root, settings, _label(cloud), variables, _client(variables))
+    return _access(
+        root, settings, _label(cloud), variables, _client(variables), caller=credentials.arn
+    )
 
 
 def embedded_command(access: Access) -> PulumiCommand:
@@ -79,20 +101,38 @@ def embedded_command(access: Access) -> PulumiCommand:
     return cast("PulumiCommand", command)
 
 
-def inline_directory(access: Access, kind: StackKind) -> Path:
-    """Give an inline program's working directory, the same at every run."""
-    folder = home(access.root) / kind
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "Pulumi.yaml"
-    text = f"name: {project(kind)}\nruntime: python\n"
-    # Written here, because the SDK would note the current directory in it.
-    if not file.exists() or file.read_text(encoding="utf-8") != text:
-        file.write_text(text, encoding="utf-8")
-    return folder
+def api_server(access: Access, cluster: Mapping[str, Any]) -> clusters.ApiServer | None:
+    """Give the API server of an EKS cluster, started if needed; None where no program is one.
+
+    `cluster`: as EKS describes it.
+    """
+    programs = clusters.programs()
+    if programs is None:
+        return None
+    network = cluster.get("kubernetesNetworkConfig") or {}
+    target = clusters.Target(
+        name=str(cluster["name"]),
+        authority=str(cluster["certificateAuthority"]["data"]),
+        service_range=str(network.get("serviceIpv4Cidr") or clusters.SERVICE_RANGE),
+    )
+    try:
+        return clusters.ensure(home(access.root), target, programs)
+    except clusters.ClusterError as error:
+        raise OpsError(str(error)) from error
+
+
+def running_api_server(root: Path, cluster: str) -> clusters.ApiServer | None:
+    """Give the API server of a cluster that runs already; None where none does."""
+    try:
+        found = clusters.known(home(root))
+    except clusters.ClusterError as error:
+        raise OpsError(str(error)) from error
+    running = [item.server for item in found if item.state == "running"]
+    return next((server for server in running if server.cluster == cluster), None)
 
 
 @contextmanager
-def configuration_file(access: Access, settings: Mapping[str, bool | str]) -> Iterator[Path]:
+def configuration_file(access: Access, settings: Mapping[str, bool | str | int]) -> Iterator[Path]:
     """Give a file with the environment's configuration in force, and these settings over it.
 
     `settings`: a key's path in the project's configuration → value. The file is the caller's
@@ -122,6 +162,13 @@ def configuration_file(access: Access, settings: Mapping[str, bool | str]) -> It
         file.write(text)
         file.flush()
         yield Path(file.name)
+
+
+def running_update(access: Access) -> str:
+    """Say who is updating the environment's stack; empty where nobody is."""
+    reference = StackReference(project("environment"), stack_name("environment", access.settings))
+    owner = _backend(home(access.root)).running(reference)
+    return f"    {owner.command} by {owner.username}, process {owner.pid}" if owner else ""
 
 
 def recorded_types(access: Access) -> Callable[[str], bool]:
@@ -168,7 +215,12 @@ def status(root: Path) -> SandboxReport:
         endpoint=cloud.endpoint if cloud and running else "",
         pid=cloud.pid if cloud and running else None,
         message="" if running else _sentence(found.detail),
-        stacks=[_described(folder, stack) for stack in _backend(folder).stacks()],
+        stacks=[
+            _described(backend, stack)
+            for backend in (_backend(folder), *_half_moved(folder))
+            for stack in backend.stacks()
+        ]
+        + [_described(*moved) for moved in (_moved(root, cloud) if cloud and running else ())],
         clusters=_clusters(folder),
         kubernetes=str(programs.kube_apiserver) if programs else "",
     )
@@ -260,11 +312,28 @@ def reset_environment(root: Path, environment: str) -> str:
     lost = [stack for stack in stacks if stack not in there]
     for stack in lost:
         _backend(folder).remove(stack, force=True)
+    lost += _forget_half_moved(folder, load_settings(root, environment), alive)
     kept = f" Left, as it is still there: {_names(there)}." if there else ""
     if not lost:
         return f"The sandbox has no stack {environment} to forget.{kept}"
     names = ", ".join(f"{stack.project}/{stack.name}" for stack in lost)
     return f"Forgotten: {names}.{kept}"
+
+
+def _forget_half_moved(folder: Path, settings: Settings, alive: str | None) -> list[StackReference]:
+    """Remove the states of a bootstrap that was killed in a cloud which has ended since."""
+    ours = {
+        StackReference(project(kind), stack_name(kind, settings)) for kind in get_args(StackKind)
+    }
+    lost = [
+        (backend, stack)
+        for backend in _half_moved(folder)
+        for stack in backend.stacks()
+        if stack in ours and (alive is None or backend.record(stack).cloud != alive)
+    ]
+    for backend, _ in lost:
+        shutil.rmtree(backend.root, ignore_errors=True)
+    return [stack for _, stack in lost]
 
 
 def _cloud(folder: Path, settings: Settings) -> servers.Cloud:
@@ -317,40 +386,61 @@ def _access(
     settings: Settings,
     label: str,
     variables: dict[str, str],
-    client: Callable[[str], Any],
+    client: Callable[..., Any],
+    *,
+    caller: str = "",
 ) -> Access:
     return Access(
         mode="sandbox",
         root=root,
         settings=settings,
         cloud=label,
-        caller="",
+        caller=caller,
         variables=variables,
         client=client,
+        own_client=client,
+        records=home(root) / RECORDS,
         backend=f"file://{home(root)}",
     )
 
 
-def _client(variables: dict[str, str]) -> Callable[[str], Any]:
-    def client(service: str) -> Any:
+def _client(variables: dict[str, str]) -> Callable[..., Any]:
+    @cache
+    def session() -> Any:
         import boto3
 
-        session = boto3.Session(
+        return boto3.Session(
             botocore_session=servers.isolated_session(),
             aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
             aws_session_token=variables["AWS_SESSION_TOKEN"],
             region_name=variables["AWS_REGION"],
         )
-        return session.client(
-            service, endpoint_url=variables["AWS_ENDPOINT_URL"], config=client_config()
+
+    def make(service: str, region: str | None) -> Any:
+        return session().client(
+            service,
+            region_name=region,
+            endpoint_url=variables["AWS_ENDPOINT_URL"],
+            config=client_config(),
         )
 
-    return client
+    return clients(make)
+
+
+def _operator() -> str:
+    """Give who works: as the environment says, else the user of this machine."""
+    try:
+        return os.environ.get(OPERATOR_VARIABLE) or getpass.getuser()
+    except (KeyError, OSError):  # a user that has no name, as in some containers
+        return f"user-{os.getuid()}"
 
 
 def _no_client(service: str) -> Any:
-    raise AssertionError(f"{service} was asked for by a command that looks at the state only")
+    raise OpsError(
+        f"The sandbox's cloud is not running, and without its {service} nothing can be looked up. "
+        "Nothing was run. Any other command on an environment starts it."
+    )
 
 
 def _label(cloud: servers.Cloud) -> str:
@@ -384,13 +474,43 @@ def _cloud_of(folder: Path, stack: StackReference) -> str | None:
         raise OpsError(_sentence(str(error))) from error
 
 
-def _described(folder: Path, stack: StackReference) -> dict[str, Any]:
-    return {
-        "project": stack.project,
-        "stack": stack.name,
-        "resources": _resources(folder, stack),
-        "cloud": _cloud_of(folder, stack),
-    }
+def _described(backend: Backend, stack: StackReference) -> dict[str, Any]:
+    try:
+        return {
+            "project": stack.project,
+            "stack": stack.name,
+            "resources": len(backend.open(stack).snapshot(Kept()).resources),
+            "cloud": backend.record(stack).cloud,
+        }
+    except (BackendError, StorageError) as error:
+        raise OpsError(_sentence(str(error))) from error
+
+
+def _half_moved(folder: Path) -> Iterator[Backend]:
+    """Give the backends of states that a bootstrap has not moved into its bucket yet."""
+    for path in sorted((folder / RECORDS / homes.FOLDER).glob("*/*")):
+        yield Backend(path, version="")
+
+
+def _moved(root: Path, cloud: servers.Cloud) -> Iterator[tuple[Backend, StackReference]]:
+    """Give the stacks whose state is in the buckets of the running cloud."""
+    seen = set()
+    for environment in naming.ENVIRONMENTS:
+        try:
+            settings = load_settings(root, environment)
+            access = _reach(root, settings, cloud)
+            found = {
+                kind: homes.in_bucket(access, kind)
+                for kind in get_args(homes.InlineKind)
+                if homes.local(access, kind) is None
+            }
+        except UsageError:
+            continue  # which account a stack file means cannot be told while it is broken
+        for kind, place in found.items():
+            stack = StackReference(project(kind), stack_name(kind, settings))
+            if place and (place.url, stack) not in seen:
+                seen.add((place.url, stack))
+                yield open_backend(place.url, home(root), access.variables, version=""), stack
 
 
 def _refuse_silent(found: servers.Status) -> None:

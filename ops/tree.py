@@ -6,6 +6,8 @@ data in the order of the tree. Nothing here prints.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import threading
 import time
@@ -82,6 +84,8 @@ class ResourceChange:
     """It was read back: `op` says what was found, and what the state is to learn from it."""
     replace_keys: tuple[str, ...] = ()
     changes: tuple[PropertyChange, ...] = ()
+    fingerprint: str = ""
+    """Stands for what a change makes of it: 16 hexadecimal digits; empty where nothing changes."""
     seconds: float | None = None
     messages: tuple[str, ...] = ()
 
@@ -211,6 +215,7 @@ class UpdateLog:
             protect=bool(state and state.protect),
             replace_keys=tuple(metadata.keys or ()),
             changes=tuple(_property_changes(metadata)),
+            fingerprint="" if op in UNCHANGED else _fingerprint(metadata),
         )
         if known:
             change = _merged(known.change, change)
@@ -334,8 +339,16 @@ def _merged(earlier: ResourceChange, later: ResourceChange) -> ResourceChange:
         later,
         replace_keys=later.replace_keys or earlier.replace_keys,
         changes=later.changes or earlier.changes,
+        fingerprint=later.fingerprint or earlier.fingerprint,
         messages=(*earlier.messages, *later.messages),
     )
+
+
+def _fingerprint(metadata: events.StepEventMetadata) -> str:
+    """Hash what is asked for; a secret counts as what is shown in its place."""
+    inputs = presentable(metadata.new.inputs if metadata.new else None)
+    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _property_changes(metadata: events.StepEventMetadata) -> Iterator[PropertyChange]:

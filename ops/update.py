@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from ops.errors import (
     CancelledError,
@@ -17,10 +19,10 @@ from ops.errors import (
     RefusedError,
 )
 from ops.report import Header, UpdateReport, Verification
-from ops.tree import SECRET, Diagnostic, ResourceChange, UpdateLog
+from ops.tree import Diagnostic, ResourceChange, UpdateLog
 
 if TYPE_CHECKING:
-    from pulumi.automation import Stack
+    from pulumi.automation import LocalWorkspace, Stack
     from pulumi.automation.events import EngineEvent
 
 Command = Literal["preview", "up", "refresh", "destroy"]
@@ -121,11 +123,11 @@ def run(
     outputs: Mapping[str, Any] = {}
     try:
         with _left_to_the_cli(header, tell):
-            result = getattr(stack, method)(
+            getattr(stack, method)(
                 on_event=on_event, on_error=on_error, **options.arguments(method)
             )
         if method == "up":
-            outputs = masked(result.outputs)
+            outputs = outputs_of(stack)
     except ConcurrentUpdateError as problem:
         raise RefusedError(_locked(header, error_text(problem))) from problem
     except CommandError as problem:
@@ -201,6 +203,22 @@ def is_protected(report: UpdateReport) -> bool:
     return any("because it is protected" in item.message for item in report.diagnostics)
 
 
+def plan_hash(planned: UpdateReport) -> str:
+    """Give what stands for the changes of a preview: others have another hash.
+
+    16 hexadecimal digits. A secret counts as what stands in its place.
+    """
+    changes = [
+        [change.urn, change.op, change.fingerprint, *map(dataclasses.astuple, change.changes)]
+        for change in sorted(planned.resources, key=lambda change: change.urn)
+        if change.changed
+    ]
+    header = planned.header
+    said = [planned.command, header.stack, header.account_id, header.region, changes]
+    text = json.dumps(said, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def exit_code(report: UpdateReport, *, detailed: bool = False) -> ExitCode:
     """Give the exit code of an update.
 
@@ -223,12 +241,20 @@ def exit_code(report: UpdateReport, *, detailed: bool = False) -> ExitCode:
     return ExitCode.FINDINGS if detailed and report.changes else ExitCode.OK
 
 
-def masked(outputs: Mapping[str, Any], *, show_secrets: bool = False) -> dict[str, Any]:
-    """Give a stack's outputs as plain values, secrets masked unless they were asked for."""
-    return {
-        key: output.value if show_secrets or not output.secret else SECRET
-        for key, output in outputs.items()
-    }
+def outputs_of(stack: Stack, *, show_secrets: bool = False) -> dict[str, Any]:
+    """Give a stack's outputs as plain values, secrets masked unless they were asked for.
+
+    The Automation API knows a secret only where it is a whole output: one inside of an output it
+    gives in plain text. The command that it calls masks both.
+    """
+    workspace = cast("LocalWorkspace", stack.workspace)
+    arguments = ["stack", "output", "--json", "--stack", stack.name]
+    shown = ["--show-secrets"] if show_secrets else []
+    answer = workspace.pulumi_command.run(
+        [*arguments, *shown], workspace.work_dir, dict(workspace.env_vars)
+    )
+    outputs: dict[str, Any] = json.loads(answer.stdout)
+    return outputs
 
 
 def refusal(error: Exception) -> OpsError | None:

@@ -12,6 +12,7 @@ from components.alarm_topic import AlarmTopic, AlarmTopicArgs
 from components.alarms import AlarmsArgs
 from components.cidr import Tier
 from components.cluster_addons import OBSERVABILITY
+from components.database_restop import DatabaseRestopArgs
 from components.eks_cluster import EksCluster, EksClusterArgs
 from components.encryption_key import EncryptionKey, EncryptionKeyArgs
 from components.iam_policies import key_for_logs, key_for_service
@@ -82,7 +83,9 @@ def network(settings: Settings, key: EncryptionKey) -> NetworkArgs:
     )
 
 
-def cluster(settings: Settings, network: Network, key: EncryptionKey) -> EksClusterArgs:
+def cluster(
+    settings: Settings, network: Network, key: EncryptionKey, *, suspended: bool
+) -> EksClusterArgs:
     """Return the cluster: in the private subnets, its logs under `key`."""
     env, account, eks = settings.environment, settings.account_id, settings.eks
     return EksClusterArgs(
@@ -104,7 +107,7 @@ def cluster(settings: Settings, network: Network, key: EncryptionKey) -> EksClus
         deploy_role_arn=naming.deploy_role_arn(account, env),
         permissions_boundary_arn=names.boundary_arn(account, env),
         addons=eks.addons,
-        node_groups=workloads.node_groups(settings),
+        node_groups=workloads.node_groups(settings, suspended=suspended),
         cluster_autoscaler_version=eks.cluster_autoscaler,
         deletion_protection=eks.deletion_protection and settings.deletion_protection,
         protect=settings.deletion_protection,
@@ -136,6 +139,24 @@ def rds(
         log_key_arn=key.arn,
         permissions_boundary_arn=names.boundary_arn(account, env),
         protect=settings.deletion_protection,
+        tags=naming.tags(settings),
+    )
+
+
+def restop(
+    settings: Settings, rds: Rds, topic: AlarmTopic, *, suspended: bool
+) -> DatabaseRestopArgs:
+    """Return what keeps the databases stopped that a stop may stop."""
+    env, account = settings.environment, settings.account_id
+    return DatabaseRestopArgs(
+        account_id=account,
+        region=settings.region,
+        name=naming.database_restop(env),
+        alarm_name=naming.database_restop_alarm(env),
+        databases={name: rds.instances[name].identifier for name in databases.stoppable(settings)},
+        suspended=suspended,
+        permissions_boundary_arn=names.boundary_arn(account, env),
+        alarm_actions=[topic.arn],
         tags=naming.tags(settings),
     )
 
@@ -256,6 +277,8 @@ def alarms(
     rds: Rds,
     balancer: LoadBalancer,
     topic: AlarmTopic,
+    *,
+    suspended: bool,
 ) -> AlarmsArgs:
     """Return what is watched, and who is told."""
     return AlarmsArgs(
@@ -282,6 +305,6 @@ def alarms(
             },
             nat_gateway_ids=network.nat_gateway_ids,
         ),
-        notify=True,
+        notify=not suspended,
         tags=naming.tags(settings),
     )

@@ -72,6 +72,7 @@ def deploy_scope(settings: Settings) -> DeployScope:
         people_path=naming.people_path(env),
         services_path=naming.services_path(env),
         audit_log_group=naming.AUDIT_LOG_GROUP,
+        approvals_path=naming.approvals_path(env),
         foundation_key_aliases=[
             naming.state_key_alias(env),
             naming.databases_key_alias(env),

@@ -29,9 +29,15 @@ def databases(settings: Settings) -> list[Database]:
             performance_insights_days=database.performance_insights_days,
             monitoring_interval_seconds=database.monitoring_interval_seconds,
             snapshot_identifier=database.snapshot_identifier,
+            import_identifier=database.import_identifier,
             final_snapshot_identifier=(
                 naming.database_snapshot(database.identifier, stamp) if stamp else None
             ),
         )
         for database in settings.databases
     ]
+
+
+def stoppable(settings: Settings) -> list[str]:
+    """Return the names of the databases that an emergency stop stops."""
+    return [database.name for database in settings.databases if database.stop_on_emergency]

@@ -97,6 +97,8 @@ class Credentials:
     access_key_id: str
     secret_access_key: str
     session_token: str
+    arn: str
+    """Whose they are."""
 
 
 def home(environment: Mapping[str, str] = os.environ) -> Path:
@@ -229,9 +231,16 @@ def isolated_session() -> botocore.session.Session:
 
 
 def assume(
-    cloud: Cloud, account_id: str, region: str, role: str = "sandbox-operator"
+    cloud: Cloud,
+    account_id: str,
+    region: str,
+    role: str = "sandbox-operator",
+    name: str = "mono-repo-sandbox",
 ) -> Credentials:
-    """Open a session in an account of the cloud through STS; the role need not exist."""
+    """Open a session in an account of the cloud through STS; the role need not exist.
+
+    `name`: the session's, which tells one caller from another.
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
     sts = isolated_session().create_client(
@@ -243,13 +252,18 @@ def assume(
     )
     arn = f"arn:aws:iam::{account_id}:role/{role}"
     try:
-        answer = sts.assume_role(RoleArn=arn, RoleSessionName="mono-repo-sandbox")
+        answer = sts.assume_role(RoleArn=arn, RoleSessionName=name)
     except (BotoCoreError, ClientError) as error:
         raise SandboxServerError(
             f"No session in account {account_id} of the sandbox cloud at {cloud.endpoint}: {error}"
         ) from error
     keys = answer["Credentials"]
-    return Credentials(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+    return Credentials(
+        keys["AccessKeyId"],
+        keys["SecretAccessKey"],
+        keys["SessionToken"],
+        answer["AssumedRoleUser"]["Arn"],
+    )
 
 
 def _remove_clusters(directory: Path) -> None:

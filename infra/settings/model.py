@@ -211,6 +211,11 @@ class Database(_Model):
     snapshot_identifier: SnapshotIdentifier | None = Field(
         default=None, description="The snapshot it is first made from; ignored afterwards."
     )
+    import_identifier: DatabaseIdentifier | None = Field(
+        default=None,
+        description="A restored instance that is taken over: given by `ops restore` for one "
+        "update, never in a stack file.",
+    )
     stop_on_emergency: bool = Field(description="Whether an emergency stop stops it.")
 
 

@@ -32,6 +32,7 @@ def program() -> None:
                 people_path="/mono-repo/dev/people/",
                 services_path="/mono-repo/dev/services/",
                 audit_log_group="CloudTrail/MonoRepoAuditLogs",
+                approvals_path="/dev/mono-repo-ops/approvals",
                 foundation_key_aliases=["alias/mono-repo-dev-databases"],
             ),
             state_bucket_prefix=STATE,

@@ -77,6 +77,7 @@ CLUSTER = regional("eks", f"cluster/{PREFIX}")
 LOG_GROUP = regional("logs", f"log-group:/aws/eks/{PREFIX}/cluster")
 RULE = regional("events", "rule/parameters-reads-0123456")
 ALARM = regional("cloudwatch", f"alarm:{PREFIX}-api-service-5xx")
+STATE_MACHINE = regional("states", f"stateMachine:{PREFIX}-database-restop")
 TOPIC = regional("sns", f"{PREFIX}-alarms")
 SECRET = regional("secretsmanager", f"secret:{PREFIX}-access-keys-jane-doe-AbCdEf")
 RDS_SECRET = regional("secretsmanager", "secret:rds!db-0123-AbCdEf")
@@ -101,6 +102,7 @@ NEEDED: Mapping[str, Sequence[Calls]] = {
     ],
     "aws:cloudwatch/eventTarget:EventTarget": [
         Calls(actions="events: ListTargetsByRule PutTargets RemoveTargets", on=RULE),
+        passes("database-restop-rule", "events"),
     ],
     "aws:cloudwatch/logGroup:LogGroup": [
         Calls(
@@ -421,6 +423,15 @@ NEEDED: Mapping[str, Sequence[Calls]] = {
             "UntagResource UpdateSecret ValidateResourcePolicy",
             on=SECRET,
         ),
+    ],
+    "aws:sfn/stateMachine:StateMachine": [
+        Calls(
+            actions="states: CreateStateMachine DeleteStateMachine DescribeStateMachine "
+            "ListTagsForResource TagResource UntagResource UpdateStateMachine",
+            on=STATE_MACHINE,
+        ),
+        Calls(actions="states: ValidateStateMachineDefinition"),
+        passes("database-restop-round", "states"),
     ],
     "aws:sns/topic:Topic": [
         Calls(

@@ -38,6 +38,7 @@ SCOPE = DeployScope(
     people_path="/mono-repo/prod/people/",
     services_path="/mono-repo/prod/services/",
     audit_log_group="CloudTrail/MonoRepoAuditLogs",
+    approvals_path="/prod/mono-repo-ops/approvals",
     foundation_key_aliases=["alias/mono-repo-prod-databases"],
 )
 POLICIES = deploy_policies(
@@ -323,6 +324,13 @@ def test_instances_are_stopped_by_their_tag_and_nodes_scaled_by_their_cluster() 
     for cluster, may in ((PREFIX, True), ("mono-repo-uat", False)):
         tag = {"aws:ResourceTag/eks:cluster-name": cluster}
         assert deploys("autoscaling:SuspendProcesses", nodes, **tag) is may
+
+
+def test_a_deployment_reads_approvals_and_gives_none() -> None:
+    parameter = f"arn:aws:ssm:{HERE}:parameter/prod/mono-repo-ops"
+    assert deploys("ssm:GetParameterHistory", f"{parameter}/approvals/0123")
+    assert not deploys("ssm:PutParameter", f"{parameter}/approvals/0123")
+    assert deploys("ssm:PutParameter", f"{parameter}/suspension")
 
 
 def test_an_access_key_is_stored_and_never_read_again() -> None:

@@ -36,6 +36,7 @@ SCOPE = DeployScope(
     people_path="/mono-repo/prod/people/",
     services_path="/mono-repo/prod/services/",
     audit_log_group="CloudTrail/MonoRepoAuditLogs",
+    approvals_path="/prod/mono-repo-ops/approvals",
     foundation_key_aliases=[f"alias/{PREFIX}-databases"],
 )
 LONGEST = replace(SCOPE, regions=("ap-southeast-1", "ap-northeast-1"))
@@ -315,6 +316,8 @@ def test_the_key_of_the_secrets_opens_nothing_but_secrets_with_access_keys() -> 
         ("OIR", "ssm:GetParametersByPath", f"{PARAMETERS}/prod/mono-repo", {}),
         ("OI", "kms:Decrypt", KEY, via("ssm")),
         ("I", "ssm:PutParameter", f"{PARAMETERS}/prod/mono-repo/database/password", {}),
+        ("I", "ssm:PutParameter", f"{PARAMETERS}/prod/mono-repo-ops/approvals/0123", {}),
+        ("OIR", "ssm:GetParameterHistory", f"{PARAMETERS}/prod/mono-repo-ops/approvals/0123", {}),
         ("I", "sts:AssumeRole", DEPLOY_ROLE, {}),
         ("I", "ecr:PutImage", IMAGE, {}),
         ("R", "rds:RebootDBInstance", DATABASE, {}),

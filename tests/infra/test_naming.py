@@ -103,10 +103,16 @@ def test_environments_never_share_a_name() -> None:
         naming.parameter_key_alias, naming.parameter_access_role,
         naming.parameter_log_group, naming.parameter_path, naming.suspension_parameter,
         naming.cluster, naming.cluster_log_group, naming.application_namespace,
-        naming.stack_file,
+        naming.stack_file, naming.database_restop, naming.database_restop_alarm,
+        naming.silenced_alarms,
     )  # fmt: skip
     for function in functions:
         assert len({function(env) for env in naming.ENVIRONMENTS}) == 3, function.__name__
+
+
+def test_a_stop_does_not_silence_what_watches_over_it() -> None:
+    for env in naming.ENVIRONMENTS:
+        assert not naming.database_restop_alarm(env).startswith(naming.silenced_alarms(env))
 
 
 def test_everything_is_tagged_with_who_owns_and_who_pays() -> None:

@@ -46,3 +46,4 @@ if config.get_bool("hanging"):
 
 pulumi.export("vpc_id", group.vpc.id)
 pulumi.export("password", pulumi.Output.secret("not-to-be-seen"))
+pulumi.export("nested", {"password": pulumi.Output.secret("not-to-be-seen")})

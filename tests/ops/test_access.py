@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, NoCredentialsError
+from botocore import credentials
+from botocore.credentials import ContainerProvider
+from botocore.exceptions import ClientError, CredentialRetrievalError, NoCredentialsError
 from moto import mock_aws
+from moto.sts.models import STSBackend
 
 from infra.settings import Settings
 from ops import access
@@ -150,6 +157,119 @@ def test_changes_are_made_as_the_deploy_role(
     monkeypatch.setenv("MOTO_ACCOUNT_ID", "111122223333")
     identity = access.aws(project, dev, {}).client("sts").get_caller_identity()
     assert "assumed-role/mono-repo-dev-deploy/" in identity["Arn"]
+
+
+@mock_aws
+def test_the_deploy_role_carries_the_name_of_whoever_took_it(
+    project: Path, dev: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_ACCOUNT_ID", "111122223333")
+    _sign_in(monkeypatch, "jane.doe@example.com")
+    found = access.aws(project, dev, {})
+    identity = found.client("sts").get_caller_identity()["Arn"]
+    assert identity.endswith("assumed-role/mono-repo-dev-deploy/jane.doe@example.com")
+    assert found.own_client("sts").get_caller_identity()["Arn"] == found.caller
+
+
+def _sign_in(monkeypatch: pytest.MonkeyPatch, name: str, role: str = "people") -> None:
+    """Have the credentials of a role's session."""
+    answer = boto3.client("sts").assume_role(
+        RoleArn=f"arn:aws:iam::111122223333:role/{role}", RoleSessionName=name
+    )
+    keys = answer["Credentials"]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", keys["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", keys["SecretAccessKey"])
+    monkeypatch.setenv("AWS_SESSION_TOKEN", keys["SessionToken"])
+
+
+@pytest.mark.parametrize(
+    ("caller", "name"),
+    [
+        ("arn:aws:iam::111122223333:user/mono-repo/dev/people/jane-doe", "jane-doe"),
+        ("arn:aws:iam::111122223333:root", "arn-aws-iam--111122223333-root"),
+        ("j", "ops-j"),
+        ("x" * 80, "x" * 64),
+        ("Jane Doe/Jörg", "J-rg"),
+    ],
+)
+def test_whatever_a_caller_is_called_sts_takes_the_sessions_name(caller: str, name: str) -> None:
+    assert access.session_name(caller) == name
+
+
+@mock_aws
+def test_credentials_of_the_role_are_renewed_before_they_end(
+    project: Path, dev: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_ACCOUNT_ID", "111122223333")
+    found = access.aws(project, dev, {})
+    s3 = found.client("s3")
+    keys = set()
+    for hours in (0, 1):
+        later = dt.datetime.now(tz=dt.UTC) + dt.timedelta(hours=hours)
+        monkeypatch.setattr(credentials, "_local_now", lambda later=later: later)
+        held = s3._request_signer._credentials
+        held._time_fetcher = credentials._local_now
+        keys.add(held.get_frozen_credentials().access_key)
+    assert len(keys) == 2
+
+
+def _refuse_to_assume(monkeypatch: pytest.MonkeyPatch) -> None:
+    def assume(*_args: object, **_options: object) -> None:
+        raise _client_error("AccessDenied")
+
+    monkeypatch.setattr(STSBackend, "assume_role", assume)
+
+
+@mock_aws
+def test_whoever_is_the_role_already_and_may_not_take_it_again_goes_on_as_they_are(
+    project: Path, dev: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_ACCOUNT_ID", "111122223333")
+    _sign_in(monkeypatch, "jane-doe", "mono-repo-dev-deploy")
+    _refuse_to_assume(monkeypatch)
+    found = access.aws(project, dev, {})
+    assert found.client("sts").get_caller_identity()["Arn"] == found.caller
+
+
+@mock_aws
+def test_the_processes_of_a_command_act_as_the_deploy_role_and_ask_anew_when_it_ends(
+    project: Path, dev: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_ACCOUNT_ID", "111122223333")
+    variables = access.aws(project, dev, {}).deploying()
+    secret = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
+    assert not any(variables[name] for name in secret)
+    first, second = (ContainerProvider(environ=variables).load() for _ in range(2))
+    assert first.access_key != second.access_key
+    assert first.token
+    assert not first.refresh_needed()
+    wrong = {**variables, "AWS_CONTAINER_AUTHORIZATION_TOKEN": "guessed"}
+    with pytest.raises(CredentialRetrievalError):
+        ContainerProvider(environ=wrong).load()
+    identity = boto3.client(
+        "sts",
+        aws_access_key_id=first.access_key,
+        aws_secret_access_key=first.secret_key,
+        aws_session_token=first.token,
+    ).get_caller_identity()
+    assert "assumed-role/mono-repo-dev-deploy/" in identity["Arn"]
+    found = subprocess.run(
+        [sys.executable, "-c", "import boto3; print(boto3.Session().get_credentials().method)"],
+        env={**os.environ, "AWS_PROFILE": "somebodys", **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout.strip() == "container-role", found.stderr
+
+
+@mock_aws
+def test_who_may_not_take_the_role_lets_processes_act_as_themselves(
+    project: Path, dev: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_ACCOUNT_ID", "111122223333")
+    _refuse_to_assume(monkeypatch)
+    assert access.aws(project, dev, {}).deploying() == {}
 
 
 def test_a_service_with_another_endpoint_is_not_taken_for_aws(project: Path, dev: Settings) -> None:

@@ -18,9 +18,9 @@ from infra.sandbox.engine.backend import Backend, StackRecord, StackReference
 from infra.sandbox.engine.checkpoint import Kept
 from infra.sandbox.engine.state import Resource, Snapshot
 from infra.settings import Settings
-from ops import access, stack
+from ops import access
 from ops.access import Access
-from ops.errors import ExitCode, RefusedError, UsageError
+from ops.errors import ExitCode, UsageError
 from tests.ops.conftest import Ops
 from tests.ops.events import VPC, VPC_TYPE
 
@@ -64,14 +64,6 @@ def test_the_stack_is_named_by_the_account_and_has_a_project_of_its_own(
     found = _on_aws(project, dev)
     assert found.header("account").stack == f"mono-repo-account/{DEV}"
     assert found.header("account").environment == "dev"
-
-
-def test_on_aws_the_account_stack_is_refused_and_the_message_is_honest(
-    project: Path, dev: Settings
-) -> None:
-    with pytest.raises(RefusedError, match="does not move them there yet") as refused:
-        stack.open_stack(_on_aws(project, dev), "account")
-    assert "ops --sandbox preview dev --stack account" in str(refused.value)
 
 
 def _on_aws(project: Path, dev: Settings) -> Access:

@@ -123,6 +123,20 @@ def test_a_failure_does_not_shield_the_rest_where_it_may_not(folder: Path) -> No
     assert execution.exit_code(results) == ExitCode.PARTIAL
 
 
+def test_an_error_that_nobody_thought_of_does_not_shield_the_rest_and_tells_no_value(
+    folder: Path,
+) -> None:
+    def act(_context: Context, _step: Step) -> None:
+        raise ValueError("hunter2 is no number")
+
+    results, run = _run(
+        folder, [_step("act1"), _step("do1", 1)], {"act": act, "do": _do}, carry_on=True
+    )
+    assert [result.outcome for result in results] == ["failed", "done"]
+    assert results[0].message.startswith("ValueError in test_execution.py, line ")
+    assert "hunter2" not in str(run.records)
+
+
 def test_what_is_done_already_is_not_done_again(folder: Path) -> None:
     results, run = _run(
         folder, [_step("fail1"), _step("do1", 1)], {"fail": _fail, "do": _do},
@@ -171,6 +185,22 @@ def test_nothing_is_begun_without_the_lock(folder: Path) -> None:
     assert results[0].outcome == "failed"
     assert "the lock was lost" in results[0].message
     assert "intent" not in {record["kind"] for record in run.records}
+
+
+def test_waiting_ends_when_the_lock_is_lost(folder: Path) -> None:
+    class Lock:
+        asked = 0
+
+        def require(self) -> None:
+            self.asked += 1
+            if self.asked > 2:
+                raise PartialError("the lock was lost")
+
+    def act(context: Context, _step: Step) -> None:
+        context.wait("the nodes", lambda: "all", deadline_seconds=60, interval_seconds=0)
+
+    results, _ = _run(folder, [_step("act1")], {"act": act}, lock=Lock())
+    assert results[0].message == "the lock was lost"
 
 
 def test_waiting_ends_when_nothing_is_missing_any_more(folder: Path) -> None:

@@ -6,13 +6,14 @@ import datetime as dt
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
 from ops import journal
-from ops.errors import IncompleteError, OpsError, UsageError
+from ops.errors import AuthenticationError, IncompleteError, OpsError, UsageError
 from ops.journal import Bucket, Journal
 from ops.plan import Plan, Step
 
@@ -146,6 +147,33 @@ def test_a_bucket_that_takes_nothing_delays_nobody_and_is_told(
     book.close()
     assert "NoSuchBucket" in book.unmirrored
     assert journal.read(RUN, tmp_path, None).is_finished
+
+
+def test_what_the_bucket_did_not_take_is_copied_with_the_next_record(
+    tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = bucket.client.put_object
+    refusals = [AuthenticationError("the credentials have expired")]
+
+    def refuse_first(**asked: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return put(**asked)
+
+    monkeypatch.setattr(bucket.client, "put_object", refuse_first)
+    book = _begun(tmp_path / "here")
+    book.mirror_to(bucket)
+    book.add("ended", result="succeeded")
+    book.close()
+    assert book.unmirrored == ""
+    assert journal.read(RUN, tmp_path / "elsewhere", bucket).is_finished
+
+
+def test_a_run_that_was_killed_before_it_wrote_anything_hides_no_other(tmp_path: Path) -> None:
+    _begun(tmp_path)
+    (tmp_path / "20261201-020000-stop-dev-0000.jsonl").touch()
+    found = journal.read_all(journal.runs(tmp_path, None), tmp_path, None)
+    assert [run.id for run in found] == [RUN]
 
 
 def test_of_two_copies_the_longer_one_counts(tmp_path: Path, bucket: Bucket) -> None:

@@ -14,7 +14,13 @@ from moto import mock_aws
 
 from components.bootstrap import LOCK_EXPIRY, LOCK_KEY
 from ops import lock as locks
-from ops.errors import IncompleteError, OpsError, PartialError, RefusedError
+from ops.errors import (
+    AuthenticationError,
+    IncompleteError,
+    OpsError,
+    PartialError,
+    RefusedError,
+)
 from ops.lock import Holder, Lock
 
 TABLE = "mono-repo-dev-pulumi-state-lock"
@@ -106,11 +112,27 @@ def test_one_that_was_left_behind_elsewhere_runs_out(lock: Lock, clock: Clock, t
 def test_one_whose_process_on_this_machine_has_died_is_taken_over_at_once(
     lock: Lock, clock: Clock
 ) -> None:
-    _leave_behind(lock, _holder("run-1", clock, process="an earlier process with this number"))
+    earlier = f"{locks._boot()}/an earlier process with this number"
+    _leave_behind(lock, _holder("run-1", clock, process=earlier))
     with lock.hold(_holder("run-2", clock)):
         held = lock.status()
         assert held is not None
         assert held.holder.run == "run-2"
+
+
+def test_a_process_on_another_machine_of_the_same_name_is_not_taken_for_dead(
+    lock: Lock, clock: Clock
+) -> None:
+    _leave_behind(lock, _holder("run-1", clock, process="another-machine/4711"))
+    with pytest.raises(RefusedError), lock.hold(_holder("run-2", clock)):
+        pytest.fail("two hold it")
+
+
+def test_a_lock_whose_answer_was_lost_on_the_way_is_ones_own(lock: Lock, clock: Clock) -> None:
+    holder = _holder("run-1", clock)
+    _leave_behind(lock, holder)
+    with lock.hold(holder) as held:
+        held.require()
 
 
 def test_one_whose_process_on_this_machine_lives_is_not(lock: Lock, clock: Clock) -> None:
@@ -141,6 +163,31 @@ def test_an_operation_whose_lock_was_broken_begins_nothing_further(
         lock.break_(status)
         with pytest.raises(PartialError, match="nothing further was begun"):
             _until_raised(held)
+
+
+def test_credentials_that_end_do_not_end_the_renewal_unnoticed(
+    table: Any, lock: Lock, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def expired(**_: Any) -> None:
+        raise AuthenticationError("the credentials have expired")
+
+    monkeypatch.setattr(locks, "RENEWAL_SECONDS", 0.01)
+    monkeypatch.setattr(locks, "LEASE_SECONDS", 0)
+    monkeypatch.setattr(table, "update_item", expired)
+    with lock.hold(_holder("run-1", clock)) as held:
+        _until(lambda: held._lost)
+        with pytest.raises(PartialError, match="credentials have expired"):
+            held.require()
+
+
+def test_nothing_further_is_begun_when_a_renewal_hangs_for_longer_than_the_lease(
+    lock: Lock, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with lock.hold(_holder("run-1", clock)) as held:
+        held.require()
+        monkeypatch.setattr(locks, "LEASE_SECONDS", -1)
+        with pytest.raises(PartialError, match="it ran out"):
+            held.require()
 
 
 def test_what_has_changed_hands_is_not_broken(lock: Lock, clock: Clock) -> None:

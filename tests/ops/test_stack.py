@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import stat
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from infra.settings import Settings
 from ops import stack
 from ops.access import Access
-from ops.errors import OpsError, RefusedError, UsageError
+from ops.errors import OpsError, UsageError
 
 
 @pytest.fixture
@@ -84,6 +85,21 @@ def test_without_a_backend_in_the_stack_file_nothing_is_run_on_aws(on_aws: Acces
         stack.open_stack(on_aws)
 
 
-def test_the_bootstrap_stack_is_refused_on_aws_and_the_message_is_honest(on_aws: Access) -> None:
-    with pytest.raises(RefusedError, match="does not do that move yet"):
-        stack.open_stack(_with_backend(on_aws), "bootstrap")
+class _EmptyAccount:
+    """S3 of an account that has no bucket."""
+
+    def get_paginator(self, _operation: str) -> _EmptyAccount:
+        return self
+
+    def paginate(self, **_arguments: str) -> list[dict[str, list[str]]]:
+        return [{}]
+
+
+def test_before_the_bootstrap_its_stack_is_told_with_the_command_that_makes_it(
+    on_aws: Access,
+) -> None:
+    access = dataclasses.replace(on_aws, own_client=lambda _service: _EmptyAccount())
+    with pytest.raises(OpsError, match=r"Nothing was run\. Make it with: ops bootstrap dev"):
+        stack.open_stack(_with_backend(access), "bootstrap")
+    with pytest.raises(OpsError, match=r"Make it with: ops bootstrap account"):
+        stack.open_stack(_with_backend(access), "account")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from pulumi.automation import CommandResult, OutputValue, Stack
+from pulumi.automation import CommandResult, Stack
 from pulumi.automation.errors import create_command_error
 from pulumi.automation.events import EngineEvent
 
@@ -39,9 +41,23 @@ class _Stack:
                 on_event(event)
             if self.error:
                 raise self.error
-            return SimpleNamespace(outputs={"key": OutputValue("k", secret=True)})
+            return None
 
         return call
+
+    name = "dev"
+
+    @property
+    def workspace(self) -> Any:
+        """What its outputs are asked of: the CLI, which masks what is not to be shown."""
+
+        def run(arguments: list[str], *_where: object) -> CommandResult:
+            shown = "k" if "--show-secrets" in arguments else "[secret]"
+            text = json.dumps({"key": shown, "nested": {"key": shown}})
+            return CommandResult(stdout=text, stderr="", code=0)
+
+        command = SimpleNamespace(run=run)
+        return SimpleNamespace(pulumi_command=command, work_dir=".", env_vars={})
 
 
 def _run(
@@ -116,11 +132,10 @@ def test_every_option_is_one_that_the_sdks_method_takes(
     assert arguments["target"] == [VPC]
 
 
-def test_outputs_are_masked() -> None:
-    report = _run(_Stack())
-    assert report.outputs == {"key": "[secret]"}
-    secret = {"key": OutputValue("k", secret=True)}
-    assert update.masked(secret, show_secrets=True) == {"key": "k"}
+def test_outputs_are_masked_inside_of_others_too() -> None:
+    assert _run(_Stack()).outputs == {"key": "[secret]", "nested": {"key": "[secret]"}}
+    shown = update.outputs_of(cast("Stack", _Stack()), show_secrets=True)
+    assert shown == {"key": "k", "nested": {"key": "k"}}
 
 
 def test_a_locked_stack_is_refused_and_the_message_names_the_owner() -> None:
@@ -217,3 +232,40 @@ def test_an_interrupt_is_the_clis_to_handle_and_its_result_is_awaited() -> None:
     )
     assert update.exit_code(report) == ExitCode.CANCELLED
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def _hash(*events: EngineEvent, command: update.Command = "up") -> str:
+    return update.plan_hash(_run(_Stack(events), command, dry_run=True))
+
+
+def test_a_plan_is_known_by_what_it_changes_whatever_comes_first() -> None:
+    vpc = pre("create", VPC, new={"cidrBlock": "10.0.0.0/16"})
+    log = pre("update", LOG_GROUP, new={"retentionInDays": 7})
+    same = pre("same", urn("aws:s3/bucket:Bucket", "kept"))
+    assert _hash(vpc, log) == _hash(log, vpc, same)
+    assert re.fullmatch("[0-9a-f]{16}", _hash(vpc))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pre("create", VPC, new={"cidrBlock": "10.1.0.0/16"}),
+        pre("update", VPC, new={"cidrBlock": "10.0.0.0/16"}),
+        pre("create", LOG_GROUP, new={"cidrBlock": "10.0.0.0/16"}),
+    ],
+)
+def test_another_property_operation_or_resource_is_another_plan(other: EngineEvent) -> None:
+    assert _hash(other) != _hash(pre("create", VPC, new={"cidrBlock": "10.0.0.0/16"}))
+
+
+def test_the_same_changes_by_another_command_are_another_plan() -> None:
+    vpc = pre("delete", VPC)
+    assert _hash(vpc, command="destroy") != _hash(vpc)
+
+
+def test_how_a_secret_is_encrypted_makes_no_other_plan() -> None:
+    def secret(text: str) -> EngineEvent:
+        signature = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
+        return pre("create", VPC, new={"password": {**signature, "ciphertext": text}})
+
+    assert _hash(secret("v1:abc")) == _hash(secret("v1:xyz"))

@@ -96,6 +96,7 @@ _REGIONAL: Final = (
     ("metric filter", "logs", "describe_metric_filters", "metricFilters[].filterName"),
     ("log policy", "logs", "describe_resource_policies", "resourcePolicies[].policyName"),
     ("event rule", "events", "list_rules", "Rules[].Name"),
+    ("state machine", "stepfunctions", "list_state_machines", "stateMachines[].name"),
     ("alarm", "cloudwatch", "describe_alarms", "MetricAlarms[].AlarmName"),
     ("topic", "sns", "list_topics", "Topics[].TopicArn"),
     ("subscription", "sns", "list_subscriptions", "Subscriptions[].SubscriptionArn"),

@@ -15,6 +15,7 @@ from infra import naming
 from infra.sandbox import servers
 from infra.sandbox.engine.backend import Backend, StackReference
 from infra.sandbox.engine.checkpoint import Kept
+from ops import start, stop
 from ops.__main__ import run
 from ops.errors import ExitCode
 from tests.sandbox.listing import Account, difference
@@ -46,6 +47,8 @@ def ops(
     """Runs a command line on the real project; gives its report, and checks its exit code."""
     monkeypatch.chdir(root)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
+    for command in (start, stop):  # the sandbox's cloud takes no time
+        monkeypatch.setattr(command, "INTERVAL_SECONDS", 0.05)
 
     def call(*arguments: str, code: ExitCode = ExitCode.OK) -> dict[str, Any]:
         capsys.readouterr()
@@ -86,6 +89,7 @@ def test_an_environment_stands_up_stays_as_it_is_heals_and_leaves_nothing(
     _edits_of_the_cluster_and_the_database_are_found_and_healed(ops, environment, account)
     _a_loss_in_the_bootstrap_is_found_and_healed(ops, environment, account)
     _what_the_autoscaler_decides_is_no_change(ops, environment, account)
+    _stopped_and_started_it_agrees_with_every_preview(ops, environment, account)
 
     refused = ops("destroy", environment, "--yes", code=ExitCode.ERROR)
     assert any("because it is protected" in said["message"] for said in refused["diagnostics"])
@@ -116,6 +120,32 @@ def _set_up_parameters(ops: Ops, environment: str, account: Account) -> set[str]
     again = ops("params", "setup", environment, "--yes")
     assert not [result for result in again["results"] if result["outcome"] == "created"]
     return names
+
+
+def _stopped_and_started_it_agrees_with_every_preview(
+    ops: Ops, environment: str, account: Account
+) -> None:
+    seen = ("preview", environment, "--refresh", "--detailed-exitcode")
+    before = _sizes(account, environment)
+    ops("stop", environment, "--reason", "rehearsal", "--yes")
+    assert {(low, now) for low, now, _ in _sizes(account, environment).values()} == {(0, 0)}
+    assert _operations(ops(*seen)) == {"same"}
+    again = ops("stop", environment, "--yes")
+    assert again["result"] == "nothing to do"
+    ops("start", environment, "--yes")
+    assert _sizes(account, environment) == before
+    assert _operations(ops(*seen)) == {"same"}
+
+
+def _sizes(account: Account, environment: str) -> dict[str, tuple[int, int, int]]:
+    """Give the sizes of the node groups: least, wanted and most nodes."""
+    eks, cluster = account.client("eks"), naming.cluster(environment)
+    found = {}
+    for name in eks.list_nodegroups(clusterName=cluster)["nodegroups"]:
+        group = eks.describe_nodegroup(clusterName=cluster, nodegroupName=name)["nodegroup"]
+        size = group["scalingConfig"]
+        found[name] = (size["minSize"], size["desiredSize"], size["maxSize"])
+    return found
 
 
 def _edits_out_of_band_are_found_and_healed(ops: Ops, environment: str, account: Account) -> None:
