@@ -11,17 +11,17 @@ import datetime as dt
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from infra import naming
-from ops.access import assumed_role
+from ops.access import account_settings, assumed_role
 from ops.errors import IncompleteError, OpsError, RefusedError, UsageError
 from ops.render import Line
 from ops.report import REPORT_VERSION, Header
 
 if TYPE_CHECKING:
-    from ops.access import Access
+    from ops.access import Access, StackKind
 
 DEFAULT_HOURS: Final = 4.0
 LONGEST_HOURS: Final = 24.0
@@ -70,12 +70,15 @@ class ApprovalReport:
     version: int = REPORT_VERSION
 
 
-def require(access: Access, command: str, plan_hash: str) -> None:
+def require(access: Access, command: str, plan_hash: str, kind: StackKind = "environment") -> None:
     """Refuse a change of production that nobody else has agreed to; elsewhere let it pass.
 
-    The gate of the CI environment counts as somebody else. Raises `RefusedError` with what to do,
-    `IncompleteError` where sign-offs cannot be read.
+    What production's account has once is production's, whichever environment's name it is changed
+    by. The gate of the CI environment counts as somebody else. Raises `RefusedError` with what to
+    do, `IncompleteError` where sign-offs cannot be read.
     """
+    if kind == "account":
+        access = _most_protected(access)
     env = access.environment
     if env != naming.ENVIRONMENTS[-1] or is_gate(access):
         return
@@ -91,6 +94,13 @@ def require(access: Access, command: str, plan_hash: str) -> None:
         problem = str(error)
     if problem:
         raise RefusedError(_missing(access, command, plan_hash, problem))
+
+
+def _most_protected(access: Access) -> Access:
+    """Give the access to the last environment, in the order of changes, of the same account."""
+    together = account_settings(access.root, access.settings)
+    last = max(together, key=lambda item: naming.ENVIRONMENTS.index(item.environment))
+    return replace(access, settings=last)
 
 
 def is_gate(access: Access) -> bool:

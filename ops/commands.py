@@ -143,7 +143,7 @@ class StackCommand:
         if self.access.mode == "aws":
             from ops import approvals
 
-            approvals.require(self.access, command, update.plan_hash(planned))
+            approvals.require(self.access, command, update.plan_hash(planned), self.kind)
         self._agree(command, planned.changes, yes=yes)
         if command == "destroy":
             self._bring_home()

@@ -300,7 +300,7 @@ def _agree(
     if operation.approved:
         from ops import approvals
 
-        approvals.require(access, operation.name, planned.hash)
+        approvals.require(access, operation.name, planned.hash, operation.stack)
     number = len(planned.steps)
     what = f"{operation.name} {access.environment} ({number} step{'' if number == 1 else 's'})"
     _ask(setting, operation, access.header(operation.stack), what, yes=consent.yes)

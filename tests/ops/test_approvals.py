@@ -66,6 +66,23 @@ def refused(access: Access, command: str = "stop", plan: str = PLAN) -> str:
     return str(caught.value)
 
 
+def test_what_productions_account_has_once_needs_an_approval_by_any_environments_name(
+    person: Person, ops: Ops, root: Path, project: Path
+) -> None:
+    jane = person("jane-doe")
+    dev = load("dev", root, dt.date(2026, 12, 1))
+    file = project / "Pulumi.dev.yaml"
+    file.write_text(file.read_text().replace(dev.account_id, jane.settings.account_id))
+    shared = load("dev", project, dt.date(2026, 12, 1))
+    by_dev = replace(jane, settings=shared, root=project)
+    approvals.require(by_dev, "up", PLAN)
+    with pytest.raises(RefusedError, match="approve prod"):
+        approvals.require(by_dev, "up", PLAN, "account")
+    person("john-smith")
+    assert approve(ops, command="up").code == ExitCode.OK
+    approvals.require(by_dev, "up", PLAN, "account")
+
+
 def written(access: Access, **changes: str) -> None:
     """Write a sign-off that says what it likes."""
     now = dt.datetime.now(tz=dt.UTC)
