@@ -130,4 +130,4 @@ def test_the_plan_shows_the_losses_before_its_steps() -> None:
     text = "\n".join(line.text for line in report.shown(planned))
     assert "Teardown of dev: 2 resources in the state. It loses:" in text
     assert "databases (1): mono-repo-dev" in text
-    assert "1 users, with their keys, passwords and devices: jane" in text
+    assert "users, with their keys, passwords and devices (1): jane" in text
