@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from infra.sandbox.engine import backend, cli_update, storage
+from infra.sandbox.engine import backend, cli_update, storage, store
 from ops.errors import ExitCode
 from tests.faults.conftest import Faulty, assert_converged, await_file
 
@@ -166,7 +166,7 @@ def test_a_disk_that_is_full_at_the_end_leaves_all_of_it_in_the_journal(
 
     assert faulty.ops("--sandbox", "preview", "dev").code == 0
     with monkeypatch.context() as patch:
-        patch.setattr(backend, "write_atomic", full)
+        patch.setattr(store, "write_atomic", full)
         ended = faulty.ops("--sandbox", "up", "dev", "--yes")
     assert ended.code == ExitCode.PARTIAL, ended.said
     assert "No space left on device" in ended.said

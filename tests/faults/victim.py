@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from infra.sandbox.engine import backend, journal, storage
+from infra.sandbox.engine import backend, journal, storage, store
 from infra.sandbox.engine.command import EmbeddedCommand
 from infra.sandbox.engine.drivers.api import Api
 
@@ -79,7 +79,8 @@ def _watch(points: Points) -> None:
 
     journal.FileJournal._append = append  # type: ignore[method-assign]
     Api.call = call  # type: ignore[method-assign,assignment]
-    setattr(backend, "write_atomic", write_atomic)  # noqa: B010 - a name that it imported
+    for module in (backend, store):
+        setattr(module, "write_atomic", write_atomic)  # noqa: B010 - a name that it imported
 
 
 def main() -> None:
