@@ -16,7 +16,8 @@ import pytest
 
 from infra import naming
 from infra.sandbox import servers
-from ops import bootstrap_retire, operation
+from ops import approvals, bootstrap_retire, operation, sandbox
+from ops.access import load_settings
 from ops.commands import Setting
 from ops.errors import ExitCode
 from ops.plan import Plan
@@ -297,25 +298,41 @@ def test_a_bootstrap_that_is_there_is_found_and_its_state_moved(together: World)
     }  # fmt: skip
 
 
-def test_in_one_account_no_question_is_asked_and_its_state_can_change_buckets(
-    together: World,
+def test_in_one_account_its_productions_approval_is_all_that_is_asked_for(
+    together: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended = together.ops("--sandbox", "bootstrap", "account", "--yes")
-    assert ended.code == 0, ended.said
+    """And its state can change buckets."""
+    there = together.ops("--sandbox", "bootstrap", "account", "--yes")
+    assert there.code == 0, there.said
     assert ACCOUNT_STATE in together.objects("dev")
     refused = together.ops(
         "--sandbox", "destroy", "dev", "--stack", "bootstrap", "--unprotect", "-y"
     )
     assert refused.code == ExitCode.REFUSED, refused.said
     assert "--move-to uat" in refused.said
-    moved = together.ops("--sandbox", "bootstrap", "account", "--move-to", "uat", "--yes")
-    assert moved.code == 0, moved.said
+    _agreed(together, monkeypatch, "--move-to", "uat")
     assert ACCOUNT_STATE in together.objects("uat")
     assert ACCOUNT_STATE not in together.objects("dev")
     preview = together.ops(
         "--sandbox", "preview", "dev", "--stack", "account", "--detailed-exitcode"
     )
     assert preview.code == 0, preview.said
+
+
+def _agreed(world: World, monkeypatch: pytest.MonkeyPatch, *more: str) -> None:
+    """Bootstrap the account, once another operator has agreed to that."""
+    command = ("--sandbox", "bootstrap", "account", *more, "--yes")
+    refused = world.ops(*command)
+    assert refused.code == ExitCode.REFUSED, refused.said
+    found = re.search("--plan-hash ([0-9a-f]{16})", refused.said)
+    assert found, refused.said
+    with monkeypatch.context() as patch:
+        patch.setenv(servers.HOME_VARIABLE, str(world.home))
+        patch.setenv(sandbox.OPERATOR_VARIABLE, "jane-doe")
+        jane = sandbox.access(world.project, load_settings(world.project, "prod"))
+        approvals.give(jane, "bootstrap account", found[1], hours=1, reason="")
+    ended = world.ops(*command)
+    assert ended.code == 0, ended.said
 
 
 def test_a_retired_bootstrap_is_gone_with_its_content_and_its_journals_are_kept(
