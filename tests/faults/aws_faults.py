@@ -9,9 +9,10 @@ from __future__ import annotations
 import io
 import json
 import random
+import re
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -28,6 +29,8 @@ class Refusal:
     code: str
     status: int = 400
     message: str = "injected"
+    passes: bool = False
+    """Whether a request that is asked again often enough gets through: see `PASSING`."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,16 @@ class Silence:
     """No answer at all."""
 
     error: Callable[..., Exception] = ReadTimeoutError
+    passes: bool = False
 
 
 Fault = Refusal | Silence
 Decide = Callable[[str, str], Fault | None]
 """Service and action, as boto3 and AWS call them → what goes wrong."""
+
+PASSING = 6
+"""Attempts of a request that chance may spoil: by chance alone one of some thousand requests would
+be refused as often as it is asked."""
 
 THROTTLED = Refusal("Throttling", message="Rate exceeded")
 DENIED = Refusal("AccessDenied", 403, "User is not authorized to perform this action")
@@ -64,7 +72,8 @@ def some(share: float, seed: int, faults: list[Fault]) -> Decide:
 
     def decide(_service: str, _action: str) -> Fault | None:
         with guard:
-            return dice.choice(faults) if dice.random() < share else None
+            spoilt = dice.random() < share
+            return replace(dice.choice(faults), passes=True) if spoilt else None
 
     return decide
 
@@ -125,6 +134,8 @@ def inject(client: Any, decisions: Iterable[Decide]) -> Any:
         action = event_name.rpartition(".")[2]
         decided = (decide(model.service_name, action) for decide in decisions)
         fault = next((found for found in decided if found), None)
+        if fault and fault.passes and _attempt(request) > PASSING:
+            return None
         if isinstance(fault, Silence):
             raise fault.error(endpoint_url=request.url)
         if fault is None:
@@ -134,6 +145,15 @@ def inject(client: Any, decisions: Iterable[Decide]) -> Any:
 
     client.meta.events.register_first(f"before-send.{model.service_id.hyphenize()}", send)
     return client
+
+
+def _attempt(request: Any) -> int:
+    """Give which attempt of its call a request is, as botocore tells AWS."""
+    said = request.headers.get("amz-sdk-request", b"")
+    text = said.decode() if isinstance(said, bytes) else said
+    found = re.search(r"attempt=(\d+)", text)
+    assert found, "every request says which attempt it is"
+    return int(found[1])
 
 
 class _Raw(io.BytesIO):

@@ -5,7 +5,8 @@ Executed as a module: ``ops_victim PLAN ARGUMENTS…``, where PLAN is JSON:
 - ``kill``: ``[kind, step]``, where to end the process: ``["intent", "record"]`` after it is written
   down that a step begins, before anything of it is done; ``["result", "record"]`` when it is done,
   before that is written down. A number instead of the kind: at that change of the cloud by the
-  engine, while the step is under way.
+  engine, while the step is under way; another word: at the engine's first such call, as boto3
+  names it.
 - ``throttled`` and ``broken``: the share of AWS calls that are refused for being too many, or end
   in 500s and timeouts. They are tried again at once.
 - ``denied``, ``expired``: APIs that are refused, as ``["eks:ListClusters"]``.
@@ -55,7 +56,7 @@ def _kill_at(kind: str, step: str) -> None:
     setattr(journal.Journal, "add", add)  # noqa: B010 - a method
 
 
-def _kill_while(number: int, step: str) -> None:
+def _kill_while(moment: int | str, step: str) -> None:
     original_add, original_call = journal.Journal.add, Api.call
     under_way = threading.Event()
     changes = itertools.count(1)
@@ -68,7 +69,7 @@ def _kill_while(number: int, step: str) -> None:
     def call(self: Any, service: str, operation: str, *rest: Any) -> Any:
         answer = original_call(self, service, operation, *rest)
         is_change = under_way.is_set() and not operation.startswith(READS)
-        if is_change and next(changes) == number:
+        if is_change and moment in (next(changes), operation):
             os.kill(os.getpid(), signal.SIGKILL)
         return answer
 
@@ -102,10 +103,8 @@ def main() -> None:
     if plan.get("kill"):
         setattr(execution, "WORKERS", 1)  # noqa: B010 - a constant
         kind, step = plan["kill"]
-        if isinstance(kind, int):
-            _kill_while(kind, step)
-        else:
-            _kill_at(kind, step)
+        kill = _kill_at if kind in ("intent", "result") else _kill_while
+        kill(kind, step)
     if plan.get("throttled") or plan.get("broken"):
         setattr(ExponentialBackoff, "delay_amount", lambda *_: 0)  # noqa: B010 - a method
     code = run(sys.argv[2:])

@@ -5,12 +5,9 @@ It is made with boto3, for a test that stops it many times; the stack has one al
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +16,8 @@ from typing import Any
 from infra import naming
 from infra.sandbox import servers
 from infra.suspension import Suspension, parse
+from tests.faults import running
+from tests.faults.running import Ended
 from tests.sandbox.listing import Account
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,20 +32,6 @@ DATABASE = "mono-repo-dev"
 ALARMS = ("mono-repo-dev-cpu", "mono-repo-dev-declared")
 WATCHING = "mono-repo-database-restop-dev"
 """The alarm that no stop silences."""
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command line ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def report(self) -> Any:
-        """The result of one with --json."""
-        return json.loads(self.out)
 
 
 @dataclass(frozen=True)
@@ -67,27 +52,18 @@ class World:
 
     def start(self, *arguments: str, plan: Mapping[str, Any]) -> subprocess.Popen[str]:
         """Start a command line in a process of its own, with faults: see `ops_victim`."""
-        return subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "tests.faults.ops_victim",
-                json.dumps(plan),
-                *("--root", str(self.project), "--sandbox", *arguments),
-            ],
-            cwd=ROOT,
-            env={**os.environ, servers.HOME_VARIABLE: str(self.home)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return running.start(plan, *self._line(arguments), variables=self._variables)
 
     def ops(self, *arguments: str, **plan: Any) -> Ended:
         """Run a command line in a process of its own."""
-        with self.start(*arguments, plan=plan) as process:
-            out, err = process.communicate(timeout=120)
-        assert "defect" not in err, err
-        return Ended(process.returncode, out, err)
+        return running.run(plan, *self._line(arguments), variables=self._variables)
+
+    def _line(self, arguments: Sequence[str]) -> tuple[str, ...]:
+        return ("--root", str(self.project), "--sandbox", *arguments)
+
+    @property
+    def _variables(self) -> dict[str, str]:
+        return {servers.HOME_VARIABLE: str(self.home)}
 
     def killed(self, *arguments: str, **plan: Any) -> None:
         """Run a command line that is to be killed."""

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +16,8 @@ from infra import naming
 from infra.sandbox import servers
 from ops import lock, sandbox
 from ops.errors import ExitCode
-from tests.faults.stoppable import Ended
+from tests.faults import running
+from tests.faults.running import Ended
 from tests.sandbox.listing import Account
 
 pytestmark = pytest.mark.faults
@@ -42,21 +39,11 @@ class World:
     def ops(self, *arguments: str, operator: str = "jane-doe", **plan: Any) -> Ended:
         """Run a command line in a process of its own, with faults: see `ops_victim`."""
         line = ["--root", str(self.project), "--sandbox", *arguments]
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.faults.ops_victim", json.dumps(plan), *line],
-            cwd=ROOT,
-            env={
-                **os.environ,
-                servers.HOME_VARIABLE: str(self.home),
-                sandbox.OPERATOR_VARIABLE: operator,
-            },
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert "defect" not in done.stderr, done.stderr
-        return Ended(done.returncode, done.stdout, done.stderr)
+        variables = {
+            servers.HOME_VARIABLE: str(self.home),
+            sandbox.OPERATOR_VARIABLE: operator,
+        }
+        return running.run(plan, *line, variables=variables)
 
     def killed(self, *arguments: str, kill: tuple[str | int, str]) -> None:
         """Run a command line that is to be killed."""

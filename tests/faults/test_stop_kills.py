@@ -15,7 +15,8 @@ from infra.sandbox import servers
 from infra.sandbox.engine.backend import Backend, StackReference
 from ops.errors import ExitCode
 from tests.faults import stoppable
-from tests.faults.stoppable import ACCOUNT, ALARMS, DATABASE, ENV, SIZES, Ended, World
+from tests.faults.running import Ended
+from tests.faults.stoppable import ACCOUNT, ALARMS, DATABASE, ENV, SIZES, World
 
 pytestmark = pytest.mark.faults
 

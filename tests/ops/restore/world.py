@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 from infra import naming
 from infra.sandbox import servers
 from infra.sandbox.engine.command import EmbeddedCommand
+from tests.faults import running
 from tests.sandbox.listing import Account
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -65,18 +64,8 @@ class World:
 
     def victim(self, plan: Mapping[str, Any], *arguments: str) -> subprocess.Popen[str]:
         """Start a command line in a process in which things go wrong."""
-        return subprocess.Popen(
-            [
-                *(sys.executable, "-m", "tests.faults.ops_victim", json.dumps(plan)),
-                *("--root", str(self.project), "--sandbox", *arguments),
-            ],
-            cwd=ROOT,
-            env={**os.environ, **self.variables},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        line = ("--root", str(self.project), "--sandbox", *arguments)
+        return running.start(plan, *line, variables=self.variables)
 
     def backup(self) -> str:
         """Make a backup; give its id."""
@@ -126,7 +115,7 @@ class World:
             pass
 
 
-def make(folder: Path, program: Path | None = None) -> World:
+def make(folder: Path, program: Path | None = None, environment: str = "dev") -> World:
     """Make a project, a sandbox and the bootstrap; the environment is not made yet."""
     project, home = folder / "project", folder / "sandbox"
     project.mkdir()
@@ -141,7 +130,7 @@ def make(folder: Path, program: Path | None = None) -> World:
     cloud = servers.ensure_running(home, port=0)
     variables = {servers.HOME_VARIABLE: str(home), "PYTHONPATH": str(ROOT)}
     world = World(project, home, Account(cloud, ACCOUNT), cloud.identity, variables)
-    world.run("up", "dev", "--stack", "bootstrap", "--yes", "--no-verify")
+    world.run("up", environment, "--stack", "bootstrap", "--yes", "--no-verify")
     return world
 
 
