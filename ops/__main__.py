@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
+from ops import signals
 from ops.errors import ExitCode, OpsError, UsageError
 
 try:
@@ -1170,6 +1171,7 @@ def _where(error: OSError) -> str:
 
 def main() -> None:
     """Run `ops`."""
+    signals.end_in_good_order()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from infra import naming
-from ops import claims, guard, homes, moving, stack, update
+from ops import claims, guard, homes, moving, program, stack, update
 from ops.access import load_settings, project, stack_name
 from ops.checks import Check
 from ops.errors import ExitCode, OpsError, RefusedError, UsageError
@@ -120,14 +120,13 @@ def _plan(planning: Planning, kind: InlineKind) -> Plan:
     facts: dict[str, Any] = {
         "stack_file": _digest(access.root / naming.stack_file(access.environment)),
         "state": "on this machine" if local else remote.url if remote else "nowhere",
+        "program": program.digest(access.root),
     }
     if planning.arguments.get("move_to"):
         steps = _rehoming_steps(access, remote, str(planning.arguments["move_to"]))
     elif local is None and remote is not None:
         report = _previewed(planning.setting, access, kind, remote)
-        facts["changes"] = sorted(
-            f"{item.op} {item.urn}" for item in report.resources if item.changed
-        )
+        facts["changes"] = update.plan_hash(report)
         steps = [_update_step(access, kind, report)] if report.changes else []
         if claim:
             steps.append(_new_step("release", kind, access, "take back the claim of an ended run"))
@@ -267,6 +266,7 @@ def _update(context: Context, step: Step) -> Data:
 
 
 def _brought_up(context: Context, kind: InlineKind, home: Home) -> UpdateReport:
+    program.refuse_changed(context.access, str(context.plan.facts["program"]))
     opened = stack.open_at(context.access, kind, home, create=True)
     return _run(context.setting, context.access, kind, opened, "up")
 

@@ -129,8 +129,9 @@ class StackCommand:
         detailed: bool = False,
     ) -> tuple[UpdateReport, ExitCode]:
         """Preview, ask, act and verify; a preview that fails changes nothing."""
-        from ops import update
+        from ops import program, update
 
+        previewed = program.digest(self.access.root)
         planned = self._update(command, options, dry_run=True)
         if planned.result == "failed":
             self._show(planned)
@@ -147,6 +148,7 @@ class StackCommand:
         self._agree(command, planned.changes, yes=yes)
         if command == "destroy":
             self._bring_home()
+        program.refuse_changed(self.access, previewed)
         report = self._update(command, options, dry_run=False)
         if verify and report.result == "succeeded":
             report = update.with_verification(report, self._verify())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from ops import guard, render, update
+from ops import guard, program, render, update
 from ops.checks import Check
 from ops.commands import update_log
 from ops.doctor import examination
@@ -81,7 +81,11 @@ def plan(planning: Planning) -> Plan:
         region=access.settings.region,
         arguments=planning.arguments,
         steps=tuple(steps),
-        facts={"changes": update.plan_hash(previewed), "counts": dict(previewed.counts)},
+        facts={
+            "changes": update.plan_hash(previewed),
+            "counts": dict(previewed.counts),
+            "program": program.digest(access.root),
+        },
         notes=unknown,
     )
 
@@ -89,6 +93,7 @@ def plan(planning: Planning) -> Plan:
 def bring_up(context: Context, _step: Step) -> Data:
     """Bring the stack up; one that stands already stays as it is."""
     setting, access = context.setting, context.access
+    program.refuse_changed(access, str(context.plan.facts["program"]))
     if any(record["kind"] == "resumed" for record in context.journal.records):
         # What was agreed to was another preview, however long ago.
         guard.refuse_losses(_update(setting, access, "up", dry_run=True))

@@ -11,15 +11,16 @@ import importlib
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from infra import naming
 from ops import checks, execution, guard, journal, lock, render_run
 from ops.checks import Check
-from ops.errors import ExitCode, OpsError, RefusedError, UsageError
+from ops.errors import AuthenticationError, ExitCode, OpsError, RefusedError, UsageError
 from ops.execution import Action, Context, StepResult
 from ops.foundation import NoFoundationError, foundation, journal_bucket
 from ops.plan import Data, Plan
@@ -58,6 +59,8 @@ class Planning:
     unfinished: Callable[[str], list[journal.Run]]
     """A command's name → its runs on this environment since the last that finished, which did not;
     the newest first."""
+    runs: Callable[[Sequence[str], str], list[journal.Run]]
+    """Commands' names, and a run → their runs on this environment after that, the oldest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +83,9 @@ class Operation:
     """What nobody sees before it is done has to be named by its hash."""
     approved: bool = True
     """In production somebody else has to agree. Not so for an emergency."""
+    emergency: bool = False
+    """What cannot be had does not hold it up: a lock that nobody can take, journals of other
+    machines that cannot be read. A lock that somebody holds does."""
     stack: StackKind = "environment"
     """Which of the environment's stacks it says that it acts on."""
     founded: bool = True
@@ -121,6 +127,10 @@ class Consent:
     dry_run: bool = False
 
 
+Copies = Callable[[], journal.Bucket | None]
+"""Gives where copies of all journals are; None: nowhere yet. Looks once."""
+
+
 def perform(
     setting: Setting,
     operation: Operation,
@@ -131,15 +141,17 @@ def perform(
     """Run a command from its plan to its report."""
     access, header = open_environment(setting, environment, operation.stack)
     access = _acting(operation, access)
-    planned = _plan(setting, operation, access, arguments)
+    copies = _copies(setting, operation, access)
+    planned = _plan(setting, operation, access, arguments, copies)
     if consent.dry_run or not planned.steps:
         return _show_plan(setting, operation, header, planned, dry_run=consent.dry_run)
     setting.aside(render_run.plan(planned, _shown(operation, planned)))
     _agree(setting, operation, access, planned, consent)
     run = journal.run_id(operation.name, environment, _now(), secrets.token_hex(2))
-    with _locked(operation, access, run) as held:
+    with _locked(setting, operation, access, run) as held:
         if operation.bound:
-            _refuse_changed(planned, _plan(setting, operation, access, arguments), "the lock")
+            now = _plan(setting, operation, access, arguments, copies)
+            _refuse_changed(planned, now, "the lock")
         book = journal.Journal(access.journals, run, now=_now)
         book.add(
             "begun",
@@ -150,7 +162,7 @@ def perform(
             plan_hash=planned.hash,
             plan=planned.to_json(),
         )
-        return _carry_out(setting, operation, access, planned, book, held, {})
+        return _carry_out(setting, operation, access, planned, book, held, {}, copies())
 
 
 def resume(setting: Setting, run: str, *, yes: bool) -> ExitCode:
@@ -159,7 +171,8 @@ def resume(setting: Setting, run: str, *, yes: bool) -> ExitCode:
     operation = load(command_of(run))
     access, header = open_environment(setting, environment, operation.stack)
     access = _acting(operation, access)
-    found = find_run(access, run)
+    copies = _copies(setting, operation, access)
+    found = journal.read(run, access.journals, copies())
     if found.is_finished:
         raise UsageError(f"The run {run} has finished: there is nothing to resume.")
     begun, planned = found.begun, found.plan
@@ -178,15 +191,16 @@ def resume(setting: Setting, run: str, *, yes: bool) -> ExitCode:
         )
     left = [step for step in planned.steps if step.id not in found.done]
     setting.aside(render_run.remaining(run, planned, left))
+    _require_approval(operation, access, planned)
     _ask(setting, operation, header, f"go on with {run}", yes=yes)
-    with _locked(operation, access, run) as held:
+    with _locked(setting, operation, access, run) as held:
         # Read again under the lock: the one who held it may have gone on.
-        found = find_run(access, run)
+        found = journal.read(run, access.journals, copies())
         if found.is_finished:
             raise UsageError(f"The run {run} has finished meanwhile: nothing was done.")
         book = journal.Journal(access.journals, run, now=_now, written=found.records)
         book.add("resumed", operator=lock.operator(access))
-        return _carry_out(setting, operation, access, planned, book, held, found.done)
+        return _carry_out(setting, operation, access, planned, book, held, found.done, copies())
 
 
 def load(command: str) -> Operation:
@@ -216,7 +230,12 @@ def runs(
 
     Raises `IncompleteError` where those of other machines cannot be listed.
     """
-    bucket = _bucket(access)
+    return _runs(access, _bucket(access), commands, since)
+
+
+def _runs(
+    access: Access, bucket: journal.Bucket | None, commands: Sequence[str] | None, since: str
+) -> list[journal.Run]:
     names = journal.runs(access.journals, bucket)
     asked = commands and {command.replace(" ", "-") for command in commands}
     ours = [
@@ -239,12 +258,13 @@ def _acting(operation: Operation, access: Access) -> Access:
     return access if operation.founded else replace(access, client=access.own_client)
 
 
-def _plan(setting: Setting, operation: Operation, access: Access, arguments: Data) -> Plan:
+def _plan(
+    setting: Setting, operation: Operation, access: Access, arguments: Data, copies: Copies
+) -> Plan:
     def unfinished(command: str) -> list[journal.Run]:
         marker = f"-{command.replace(' ', '-')}-{access.environment}-"
-        bucket = _bucket(access)
-        names = [name for name in journal.runs(access.journals, bucket) if marker in name]
-        found = journal.read_all(reversed(names), access.journals, bucket)
+        names = [name for name in journal.runs(access.journals, copies()) if marker in name]
+        found = journal.read_all(reversed(names), access.journals, copies())
         return list(takewhile(lambda run: not run.is_finished, found))
 
     return operation.plan(
@@ -254,8 +274,33 @@ def _plan(setting: Setting, operation: Operation, access: Access, arguments: Dat
             arguments=arguments,
             now=_now(),
             unfinished=unfinished,
+            runs=lambda commands, since: _runs(access, copies(), commands, since),
         )
     )
+
+
+def _copies(setting: Setting, operation: Operation, access: Access) -> Copies:
+    """Give where the journals of all machines are; in an emergency, only if that can be read."""
+
+    @cache
+    def copies() -> journal.Bucket | None:
+        try:
+            bucket = _bucket(access)
+            if bucket and operation.emergency:
+                journal.runs(access.journals, bucket)
+        except OpsError as error:
+            _go_on(setting, operation, error, "with the runs that this machine knows")
+            return None
+        return bucket
+
+    return copies
+
+
+def _go_on(setting: Setting, operation: Operation, error: OpsError, how: str) -> None:
+    """Say what an emergency does without; raise the error in any other case."""
+    if not operation.emergency or isinstance(error, AuthenticationError):
+        raise error
+    setting.terminal.note(f"WARNING: {error}", f"Going on, since this is an emergency: {how}.")
 
 
 def _show_plan(
@@ -297,13 +342,18 @@ def _agree(
             f"{operation.name} with --auto-approve needs the hash of the plan that is agreed to: "
             f"--plan-hash {planned.hash} is this one's. {operation.undone}"
         )
+    _require_approval(operation, access, planned)
+    number = len(planned.steps)
+    what = f"{operation.name} {access.environment} ({number} step{'' if number == 1 else 's'})"
+    _ask(setting, operation, access.header(operation.stack), what, yes=consent.yes)
+
+
+def _require_approval(operation: Operation, access: Access, planned: Plan) -> None:
+    """Refuse in production what nobody else has agreed to, or has so too long ago."""
     if operation.approved:
         from ops import approvals
 
         approvals.require(access, operation.name, planned.hash, operation.stack)
-    number = len(planned.steps)
-    what = f"{operation.name} {access.environment} ({number} step{'' if number == 1 else 's'})"
-    _ask(setting, operation, access.header(operation.stack), what, yes=consent.yes)
 
 
 def _ask(setting: Setting, operation: Operation, header: Header, what: str, *, yes: bool) -> None:
@@ -326,21 +376,31 @@ def _refuse_changed(agreed: Plan, now: Plan, moment: str) -> None:
 
 
 @contextmanager
-def _locked(operation: Operation, access: Access, run: str) -> Iterator[lock.Lock | None]:
+def _locked(
+    setting: Setting, operation: Operation, access: Access, run: str
+) -> Iterator[lock.Lock | None]:
     """Hold the environment's lock, and see that no update of Pulumi's own runs."""
-    if not operation.founded and not lock.has_table(access):
-        yield None
-        return
-    table = (
-        foundation(access).lock_table
-        if operation.founded
-        else naming.lock_table(access.environment)
-    )
-    own = lock.environment_lock(access, table)
-    holder = lock.Holder.this_process(run, operation.name, lock.operator(access), _now())
-    with own.hold(holder) as held:
-        lock.refuse_running_update(access)
+    with ExitStack() as holding:
+        held: lock.Lock | None = None
+        try:
+            if table := _lock_table(operation, access):
+                own = lock.environment_lock(access, table)
+                operator = lock.operator(access)
+                holder = lock.Holder.this_process(run, operation.name, operator, _now())
+                held = holding.enter_context(own.hold(holder))
+                lock.refuse_running_update(access)
+        except OpsError as error:
+            if isinstance(error, RefusedError):  # somebody else is at work
+                raise
+            _go_on(setting, operation, error, "without what keeps others from acting meanwhile")
         yield held
+
+
+def _lock_table(operation: Operation, access: Access) -> str:
+    """Give the table of the environment's lock; empty where there is none, and need not be."""
+    if operation.founded:
+        return foundation(access).lock_table
+    return naming.lock_table(access.environment) if lock.has_table(access) else ""
 
 
 def _carry_out(
@@ -351,8 +411,9 @@ def _carry_out(
     book: journal.Journal,
     held: lock.Lock | None,
     done: Mapping[str, Data],
+    bucket: journal.Bucket | None,
 ) -> ExitCode:
-    if bucket := _bucket(access):
+    if bucket:
         book.mirror_to(bucket)
     context = Context(
         setting=setting,

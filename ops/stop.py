@@ -493,4 +493,5 @@ OPERATION: Final = Operation(
     carry_on=True,
     by_name=True,
     approved=False,
+    emergency=True,
 )

@@ -100,16 +100,10 @@ def merged(observed: Running, *earlier: Running) -> Running:
 
 def interrupted(planning: Planning, command: str) -> list[Run]:
     """Give a command's runs that began something, did not finish and still matter, newest first."""
-    from ops import operation
-
     found = [run for run in planning.unfinished(command) if _has_begun(run)]
     if not found:
         return []
-    ended = [
-        run.id
-        for run in operation.runs(planning.access, RESTORING, since=found[-1].id)
-        if run.is_finished
-    ]
+    ended = [run.id for run in planning.runs(RESTORING, found[-1].id) if run.is_finished]
     return [run for run in found if run.id > max(ended, default="")]
 
 

@@ -55,6 +55,7 @@ def main(size: int) -> dict[str, Any]:
         arguments={"max": {"resource": size}},
         now=dt.datetime.now(tz=dt.UTC),
         unfinished=lambda _command: [],
+        runs=lambda _commands, _since: [],
     )
     started = time.perf_counter()
     planned = command.plan(planning)

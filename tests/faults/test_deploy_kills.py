@@ -143,6 +143,15 @@ def test_a_deployment_that_is_refused_denied_or_killed_is_resumed_to_its_end_and
 
     world.killed("deploy", "dev", "--yes", kill=("intent", "stack"))
     run = world.last_run()
+    # What was agreed to is brought up, and no later edit.
+    program = world.project / "__main__.py"
+    text = program.read_text()
+    program.write_text(text.replace("10.0.0.0/16", "10.1.0.0/16"))
+    edited = world.ops("resume", run, "--yes")
+    assert edited.code == ExitCode.PARTIAL
+    assert "The program is another than the one that was agreed to" in edited.out + edited.err
+    assert world.vpcs("dev") == 0
+    program.write_text(text)
     moments: tuple[tuple[str | int, str], ...] = (
         (1, "stack"),
         (1, "stack"),
@@ -197,6 +206,9 @@ def test_production_is_deployed_once_somebody_else_has_agreed_to_this_very_plan(
 
     expired = deploy(expires=3, expiring=["ssm:PutParameter"])
     assert expired.code in (ExitCode.PARTIAL, ExitCode.NOT_AUTHENTICATED), expired.err
+    world.ops("approvals", "revoke", "prod", "--plan-hash", plan)
+    assert world.ops("resume", world.last_run(), "--yes").code == ExitCode.REFUSED
+    approve("john-smith", plan)
     ended = world.ops("resume", world.last_run(), "--yes")
     assert ended.code == ExitCode.OK, ended.out + ended.err
     assert world.vpcs("prod") == 1

@@ -44,6 +44,19 @@ def test_an_interrupted_update_ends_with_8_keeps_what_it_made_and_goes_on(
     assert faulty.recorded()["vpc"] == [vpc]
 
 
+@pytest.mark.parametrize("request_", [signal.SIGTERM, signal.SIGHUP])
+def test_a_request_to_end_is_taken_for_ctrl_c(
+    request_: signal.Signals, faulty: Faulty, tmp_path: Path
+) -> None:
+    process, vpc = _hanging(faulty, tmp_path)
+    process.send_signal(request_)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.CANCELLED, said
+    assert "Traceback" not in said
+    assert faulty.recorded() == faulty.made() == {"vpc": [vpc]}
+    assert_converged(faulty)
+
+
 def test_a_second_run_is_refused_while_the_first_goes_on_and_is_told_who_that_is(
     faulty: Faulty, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ from ops.execution import Context
 from ops.operation import Consent, Operation, Planning
 from ops.plan import Plan, Step
 from ops.terminal import Terminal
+from tests.faults import aws_faults
 
 pytestmark = pytest.mark.sandbox
 
@@ -242,6 +243,33 @@ def test_a_second_operator_is_refused_while_the_first_is_at_work(
         assert held["holder"]["operator"] == "jane-doe"
     assert _made(client) == []
     assert not _ops("lock", "status", "dev", capsys=capsys)["held"]
+
+
+def test_an_emergency_goes_on_without_a_lock_and_journals_that_cannot_be_had(
+    setting: Setting,
+    client: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    emergency = dataclasses.replace(OPERATION, emergency=True)
+    with _lock(client).hold(_somebody()), pytest.raises(RefusedError, match="by jane-doe"):
+        perform(setting, emergency, "dev", {}, CONSENT)
+    for api in ("s3:ListBuckets", "dynamodb:PutItem"):
+        with monkeypatch.context() as patch:
+            aws_faults.install([aws_faults.always(aws_faults.DENIED, api)], patch.setattr)
+            with pytest.raises(OpsError, match="Nothing was done"):
+                perform(setting, OPERATION, "dev", {}, CONSENT)
+            assert _made(client) == []
+    capsys.readouterr()
+
+    denied = aws_faults.always(aws_faults.DENIED, "s3:*", "dynamodb:*")
+    aws_faults.install([denied], monkeypatch.setattr)
+    assert perform(setting, emergency, "dev", {}, CONSENT) == ExitCode.OK
+    said = capsys.readouterr()
+    assert len(_made(client)) == 3
+    assert "Going on, since this is an emergency: with the runs that this machine knows" in said.err
+    assert "without what keeps others from acting meanwhile" in said.err
+    assert Path(json.loads(said.out)["journal"]).exists()
 
 
 def test_a_lock_is_released_for_the_run_that_is_named(
