@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from infra import naming
@@ -46,8 +46,17 @@ def plan(planning: Planning) -> Plan:
         arguments=arguments,
         steps=steps.plan_steps(seen, access.settings, asked, number),
         facts={"situation": seen.situation, "backup": manifest.id},
-        notes=steps.notes(seen, access.settings, asked),
+        notes=(*steps.notes(seen, access.settings, asked), *_ports(seen, asked, mapping)),
     )
+
+
+def _ports(seen: observe.Seen, asked: Asked, mapping: Mapping[str, str]) -> Iterator[str]:
+    """Say what is other in a namespace that is restored as another."""
+    if mapping and seen.objects and "kubernetes" in asked.parts:
+        yield (
+            f"Services in {', '.join(sorted(mapping.values()))} get nodes' ports that are free: "
+            "those that they had may be in use"
+        )
 
 
 def _refuse_unfinished(planning: Planning, arguments: Data) -> None:
