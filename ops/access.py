@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from infra import naming
-from ops.errors import AuthenticationError, OpsError, RefusedError, UsageError
+from ops.errors import AuthenticationError, ExitCode, OpsError, RefusedError, UsageError
 from ops.report import Header
 
 if TYPE_CHECKING:
@@ -365,6 +365,14 @@ def is_expired(error: Exception) -> bool:
     """Tell whether AWS refused a call because the credentials have ended."""
     code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
     return code in _EXPIRED | _INVALID
+
+
+def exit_code_of(error: BaseException) -> ExitCode:
+    """Give the exit code of a failure: whatever credentials that have ended hinder, it is they."""
+    cause = error.__cause__ if isinstance(error, OpsError) else error
+    if isinstance(cause, Exception) and is_expired(cause):
+        return ExitCode.NOT_AUTHENTICATED
+    return error.exit_code if isinstance(error, OpsError) else ExitCode.ERROR
 
 
 def _unauthenticated(error: Exception, action: str) -> OpsError:

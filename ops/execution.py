@@ -153,6 +153,8 @@ def execute(
 def _do(step: Step, action: Action, context: Context) -> StepResult:
     from botocore.exceptions import BotoCoreError, ClientError
 
+    from ops.access import exit_code_of
+
     begun = time.monotonic()
     try:
         if context.lock:
@@ -164,19 +166,11 @@ def _do(step: Step, action: Action, context: Context) -> StepResult:
         message = said(error) if known else unexpected(error)
         context.journal.add("result", step=step.id, outcome="failed", message=message)
         context.terminal.note(f"FAILED {step.summary}: {message}")
-        return _result(step, "failed", message=message, begun=begun, code=_code(error))
+        return _result(step, "failed", message=message, begun=begun, code=exit_code_of(error))
     context.journal.add("result", step=step.id, outcome="done", detail=detail)
     context.results[step.id] = detail
     context.terminal.note(f"done   {step.summary}")
     return _result(step, "done", detail=detail, begun=begun)
-
-
-def _code(error: Exception) -> ExitCode:
-    from ops.access import is_expired
-
-    if isinstance(error, OpsError):
-        return error.exit_code
-    return ExitCode.NOT_AUTHENTICATED if is_expired(error) else ExitCode.ERROR
 
 
 def unexpected(error: Exception) -> str:

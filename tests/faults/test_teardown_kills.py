@@ -36,8 +36,8 @@ ACCOUNT = "111122223333"
 TEARDOWN = ("--sandbox", "teardown", "dev")
 CLUSTER_TAG = "kubernetes.io/cluster/mono-repo-dev"
 STACK = StackReference("mono-repo", "dev")
-THROTTLED = 0.3
-"""The share of all calls that AWS refuses for being too many, while it is taken down."""
+BUSY = {"throttled": 0.3, "broken": 0.1}
+"""The share of all calls that AWS refuses for being too many, or breaks, while it is taken down."""
 
 Moment = tuple[str, str]
 """`intent` or `result`, and a step: see `ops_victim`."""
@@ -79,7 +79,7 @@ class World:
 
     def killed(self, moment: tuple[str | int, str], *arguments: str) -> None:
         """Run a command line that is killed at a moment, while AWS is too busy for many calls."""
-        ended = self.faulty(*arguments, kill=moment, throttled=THROTTLED)
+        ended = self.faulty(*arguments, kill=moment, **BUSY)
         assert ended.code == -signal.SIGKILL, (moment, ended.code, ended.out, ended.err)
 
     def killed_through(self, begin: Moment, end: Moment) -> None:
@@ -420,7 +420,7 @@ def test_killed_while_it_destroys_it_goes_on_and_ends(world: World) -> None:
         logs.create_log_group(logGroupName=naming.cluster_log_group("dev"))
     after = world.steps[world.steps.index("destroy") + 1 :]
     world.killed_through(("intent", after[0]), ("result", after[-1]))
-    ended = world.faulty(*world.resume, "--json", throttled=THROTTLED)
+    ended = world.faulty(*world.resume, "--json", **BUSY)
     assert ended.code == ExitCode.FINDINGS, ended.out + ended.err
     failed = {check["name"] for check in ended.report["checks"] if check["status"] == "fail"}
     assert {name.partition(" ")[0] for name in failed} == {"volume", "topic", "cost"}
