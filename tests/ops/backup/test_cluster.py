@@ -375,6 +375,18 @@ def test_what_cannot_be_changed_in_place_is_named_and_the_rest_is_restored(
         assert objects.lacking(client, wanted) == ["v1 ConfigMap services/fixed"]
 
 
+def test_a_definition_that_is_never_served_is_named(
+    client: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "SERVED_SECONDS", 0.0)
+    taken = definition("copies", "Backup", "v1")  # the group has a kind of that name
+    with (
+        removed(client, [taken]),
+        pytest.raises(OpsError, match=r"copies\.example\.com was applied"),
+    ):
+        objects.apply_all(client, [taken])
+
+
 def test_a_nodes_port_stays_with_the_service_that_has_it(client: ApiClient) -> None:
     port = {"port": 80, "nodePort": 30080}
     service = made("Service", "door", namespace="services",
