@@ -469,11 +469,21 @@ def lock_release(
     run_: Annotated[
         str | None, typer.Option("--run", metavar="RUN", help="The run that is to hold it.")
     ] = None,
+    pulumi: Annotated[
+        bool, typer.Option("--pulumi", help="Pulumi's own lock, which a killed update has left.")
+    ] = False,
+    stack: _StackOption = _Kind.ENVIRONMENT,
     yes: _YesOption = False,
 ) -> None:
     """Take the lock away from a run that certainly is no more; asks for the environment's name."""
-    from ops.commands import release_lock
+    from ops.commands import release_lock, release_update
 
+    if pulumi and run_ is not None:
+        raise UsageError("Pulumi's lock is of no run: --run does not go with --pulumi.")
+    if pulumi:
+        _end(release_update(_setting(context), environment, stack.value, yes=yes))
+    if stack is not _Kind.ENVIRONMENT:
+        raise UsageError("--stack goes with --pulumi: the operators' lock is of the environment.")
     _end(release_lock(_setting(context), environment, run=run_, yes=yes))
 
 

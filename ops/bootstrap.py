@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from infra import naming
-from ops import claims, guard, homes, moving, program, stack, update
+from ops import claims, engine_lock, guard, homes, moving, program, stack, update
 from ops.access import load_settings, project, stack_name
 from ops.checks import Check
 from ops.errors import ExitCode, OpsError, RefusedError, UsageError
@@ -267,8 +267,23 @@ def _update(context: Context, step: Step) -> Data:
 
 def _brought_up(context: Context, kind: InlineKind, home: Home) -> UpdateReport:
     program.refuse_changed(context.access, str(context.plan.facts["program"]))
-    opened = stack.open_at(context.access, kind, home, create=True)
+    opened = _opened(context, kind, home, create=True)
     return _run(context.setting, context.access, kind, opened, "up")
+
+
+def _opened(context: Context, kind: InlineKind, home: Home, *, create: bool) -> Stack:
+    """Open a stack to change it, and take away the lock that a killed run of this machine has left.
+
+    Nobody else works on it while its state is on this machine, or the bootstrap is claimed here.
+    """
+    access = context.access
+    opened = stack.open_at(access, kind, home, create=create)
+    claim = claims.read(access) if kind == "bootstrap" else None
+    if claim:
+        claims.refuse_of_others(access, claim)
+    if claim or home.is_local:
+        engine_lock.release_dead(access, kind, opened, home, context.terminal.note)
+    return opened
 
 
 def _run(
@@ -298,7 +313,7 @@ def _rekey(context: Context, step: Step) -> Data:
     if local is None:
         return _moved(access, kind)
     target = _host(access, kind)
-    opened = stack.open_at(access, kind, local, create=False)
+    opened = _opened(context, kind, local, create=False)
     return moving.rekey(opened, target.secrets_provider, _keep(access, kind))
 
 
@@ -309,7 +324,7 @@ def _copy(context: Context, step: Step) -> Data:
         return _moved(access, kind)
     target = _host(access, kind)
     source = stack.open_at(access, kind, local, create=False)
-    destination = stack.open_at(access, kind, target, create=True)
+    destination = _opened(context, kind, target, create=True)
     return {"state": target.url, **moving.copy(source, destination, _keep(access, kind))}
 
 

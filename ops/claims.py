@@ -1,7 +1,8 @@
 """The claim of a bootstrap: who makes it, before there is a table to lock.
 
 It is a parameter of the Parameter Store, which only one of several can create. A run that was
-killed leaves it; on its own machine the next run takes it over, elsewhere it keeps others out.
+killed leaves it; on its own machine, which has its journal, the next run takes it over, also after
+a restart. Elsewhere it keeps others out.
 """
 
 from __future__ import annotations
@@ -50,17 +51,27 @@ def read(access: Access) -> Holder | None:
 
 def refuse_of_others(access: Access, claim: Holder) -> None:
     """Refuse while the claim is another run's that may go on."""
-    if claim.has_died or _is_ours(claim):
+    if has_ended(access, claim) or _is_ours(claim):
         return
     env = access.environment
     raise RefusedError(
         f"Somebody bootstraps {env}. Nothing was done.\n"
         f"    {claim.command} (run {claim.run}) by {claim.operator}, on {claim.host} since "
         f"{claim.acquired}, process {claim.pid}\n"
-        "Wait for it. If it has ended without finishing, run the same command there again: the "
-        "state is on that machine. Only if that machine is lost, remove the claim:\n"
+        "Wait for it. If it has ended without finishing, go on with it where it was begun, since "
+        f"the state is on that machine: ops resume {claim.run}\n"
+        "Only if that machine is lost, remove the claim:\n"
         f"    {_removal(access)}"
     )
+
+
+def has_ended(access: Access, claim: Holder) -> bool:
+    """Tell whether the run that has claimed it certainly has ended.
+
+    Machines change their names, so it is the run's journal that says that it was here.
+    """
+    here = (access.journals / f"{claim.run}.jsonl").is_file()
+    return claim.has_died or (here and (claim.is_gone or claim.is_before_a_restart))
 
 
 def take(access: Access, run: str, command: str) -> Data:

@@ -431,6 +431,26 @@ def examine(setting: Setting, environment: str) -> ExitCode:
         setting.announce(report.header)
     found = report.checks
     junit = checks.junit(f"ops doctor {environment}", found)
+def release_update(setting: Setting, environment: str, kind: StackKind, *, yes: bool) -> ExitCode:
+    """`ops lock release --pulumi`: the lock of one stack, and of no other."""
+    from ops import engine_lock, operation
+
+    access, header = operation.open_environment(setting, environment, kind)
+    held = engine_lock.look(access, kind)
+    setting.aside(engine_lock.lines(held))
+    terminal = setting.terminal
+    engine_lock.refuse_release(access, held, yes=yes)
+    guard.confirm(
+        header,
+        f"release Pulumi's lock of {held.stack}",
+        yes=False,
+        ask=terminal.ask if terminal.interactive else None,
+        by_name=True,
+    )
+    terminal.text(engine_lock.release(access, kind, held))
+    return ExitCode.OK
+
+
     setting.show(report, checks.lines(found), checks.markdown(found), junit=junit)
     return examination.exit_code(report)
 

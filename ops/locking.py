@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ops import lock
+from ops import engine_lock, lock
 from ops.errors import RefusedError, UsageError
 from ops.foundation import foundation
 from ops.report import REPORT_VERSION, Header
@@ -38,13 +37,13 @@ class LockReport:
 def status(access: Access, header: Header) -> LockReport:
     """Look at both locks; change neither. Raises `IncompleteError` where one cannot be read."""
     held = _lock(access).status()
-    update = lock.running_update(access)
+    update = "\n".join(engine_lock.running(access))
     return LockReport(
         header=header,
         held=held is not None or bool(update),
         holder=asdict(held.holder) if held else None,
         expires=held.expires.isoformat(timespec="seconds") if held else "",
-        has_run_out=held.has_run_out(dt.datetime.now(tz=dt.UTC)) if held else False,
+        has_run_out=held.has_run_out if held else False,
         update=update,
     )
 
@@ -57,7 +56,8 @@ def refuse_release(report: LockReport, run: str | None, *, yes: bool) -> None:
     environment = report.header.environment
     if report.holder is None:
         pulumi = (
-            f" Pulumi's own lock is released with `pulumi cancel -s {environment}`."
+            " Pulumi's own lock is released with "
+            f"{engine_lock.advice(report.header.mode, environment)}."
             if report.update
             else ""
         )

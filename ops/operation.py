@@ -18,7 +18,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from infra import naming
-from ops import checks, execution, guard, journal, lock, render_run
+from ops import checks, engine_lock, execution, guard, journal, lock, render_run
 from ops.checks import Check
 from ops.errors import AuthenticationError, ExitCode, OpsError, RefusedError, UsageError
 from ops.execution import Action, Context, StepResult
@@ -388,7 +388,7 @@ def _locked(
                 operator = lock.operator(access)
                 holder = lock.Holder.this_process(run, operation.name, operator, _now())
                 held = holding.enter_context(own.hold(holder))
-                lock.refuse_running_update(access)
+                engine_lock.refuse_running(access)
         except OpsError as error:
             if isinstance(error, RefusedError):  # somebody else is at work
                 raise

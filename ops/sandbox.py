@@ -164,10 +164,11 @@ def configuration_file(access: Access, settings: Mapping[str, bool | str | int])
         yield Path(file.name)
 
 
-def running_update(access: Access) -> str:
-    """Say who is updating the environment's stack; empty where nobody is."""
-    reference = StackReference(project("environment"), stack_name("environment", access.settings))
-    owner = _backend(home(access.root)).running(reference)
+def running_update(access: Access, kind: StackKind, backend: str) -> str:
+    """Say who is updating a stack whose state is in a folder; empty where nobody is."""
+    reference = StackReference(project(kind), stack_name(kind, access.settings))
+    opened = open_backend(backend, home(access.root), access.variables, version="")
+    owner = opened.running(reference)
     return f"    {owner.command} by {owner.username}, process {owner.pid}" if owner else ""
 
 

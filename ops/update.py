@@ -262,7 +262,11 @@ def refusal(error: Exception) -> OpsError | None:
     from pulumi.automation import CommandError, ConcurrentUpdateError
 
     if isinstance(error, ConcurrentUpdateError):
-        return RefusedError(f"The stack is locked by another update. {error_text(error)}")
+        return RefusedError(
+            f"The stack is locked by another update. {error_text(error)}\nWait for it to end; if "
+            "it certainly has died, release the lock of the stack that is named there with: "
+            "ops lock release ENV --pulumi --stack environment|bootstrap|account"
+        )
     return OpsError(error_text(error)) if isinstance(error, CommandError) else None
 
 
@@ -283,17 +287,21 @@ def _diagnostics(diagnostics: tuple[Diagnostic, ...], error: str) -> tuple[Diagn
 
 
 def _locked(header: Header, details: str) -> str:
+    from ops import engine_lock
+
     sandbox = "--sandbox " if header.mode == "sandbox" else ""
+    kind = engine_lock.kind_of(header.stack)
+    chosen = "" if kind == "environment" else f" --stack {kind}"
     unlock = (
         "wait for it to end; a lock whose process has died is released by itself"
         if header.mode == "sandbox"
-        else f"wait for it to end; if it certainly has died, release the lock with "
-        f"`pulumi cancel -s {header.environment}`"
+        else "if it certainly has died, release the lock with "
+        f"{engine_lock.advice(header.mode, header.environment, kind)}"
     )
     return (
         f"The stack {header.stack} is locked by another update. Nothing was changed.\n"
-        f"{details}\n{unlock[0].upper()}{unlock[1:]}, then look again: "
-        f"ops {sandbox}preview {header.environment}"
+        f"{details}\nWait for it to end; {unlock}, then look again: "
+        f"ops {sandbox}preview {header.environment}{chosen}"
     )
 
 
