@@ -421,16 +421,6 @@ def release_lock(setting: Setting, environment: str, *, run: str | None, yes: bo
     return ExitCode.OK
 
 
-def examine(setting: Setting, environment: str) -> ExitCode:
-    """`ops doctor`."""
-    from ops import checks
-    from ops.doctor import examination
-
-    report = examination.examine(setting, environment)
-    if report.header:
-        setting.announce(report.header)
-    found = report.checks
-    junit = checks.junit(f"ops doctor {environment}", found)
 def release_update(setting: Setting, environment: str, kind: StackKind, *, yes: bool) -> ExitCode:
     """`ops lock release --pulumi`: the lock of one stack, and of no other."""
     from ops import engine_lock, operation
@@ -451,6 +441,16 @@ def release_update(setting: Setting, environment: str, kind: StackKind, *, yes: 
     return ExitCode.OK
 
 
+def examine(setting: Setting, environment: str) -> ExitCode:
+    """`ops doctor`."""
+    from ops import checks
+    from ops.doctor import examination
+
+    report = examination.examine(setting, environment)
+    if report.header:
+        setting.announce(report.header)
+    found = report.checks
+    junit = checks.junit(f"ops doctor {environment}", found)
     setting.show(report, checks.lines(found), checks.markdown(found), junit=junit)
     return examination.exit_code(report)
 

@@ -293,7 +293,7 @@ def _locked(header: Header, details: str) -> str:
     kind = engine_lock.kind_of(header.stack)
     chosen = "" if kind == "environment" else f" --stack {kind}"
     unlock = (
-        "wait for it to end; a lock whose process has died is released by itself"
+        "a lock whose process has died is released by itself"
         if header.mode == "sandbox"
         else "if it certainly has died, release the lock with "
         f"{engine_lock.advice(header.mode, header.environment, kind)}"
