@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from infra import naming, suspension
-from ops import lock
+from ops import engine_lock, lock
 from ops.checks import Check, Status
 from ops.errors import AuthenticationError
 from ops.foundation import NoFoundationError, foundation
@@ -185,9 +185,8 @@ def environment_lock(access: Access) -> Check:
     held = lock.environment_lock(access, table).status()
     if held is None:
         return Check(name="lock", status="ok", found="free")
-    now = dt.datetime.now(tz=dt.UTC)
     holder = held.holder
-    over = " It has run out: the next command takes it over." if held.has_run_out(now) else ""
+    over = " It has run out: the next command takes it over." if held.has_run_out else ""
     return Check(
         name="lock",
         status="warn",
@@ -199,13 +198,14 @@ def environment_lock(access: Access) -> Check:
 
 def pulumi_lock(access: Access) -> Check:
     """Tell whether an update of Pulumi's own runs."""
-    found = lock.running_update(access)
+    found = engine_lock.running(access)
+    unlock = engine_lock.advice(access.mode, access.environment)
     return Check(
         name="pulumi lock",
         status="warn" if found else "ok",
-        found=found.strip() or "free",
+        found=", ".join(item.strip() for item in found) or "free",
         expected="free",
-        remedy=f"wait for it; if it has died: pulumi cancel -s {access.environment}",
+        remedy=f"wait for it; if it has died: {unlock}",
     )
 
 

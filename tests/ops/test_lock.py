@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import email.utils
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from components.bootstrap import LOCK_EXPIRY, LOCK_KEY
@@ -46,10 +51,16 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def table() -> Iterator[Any]:
-    """The bootstrap's table."""
+def table(clock: Clock) -> Iterator[Any]:
+    """The bootstrap's table, in a cloud that has the test's time."""
+
+    def dated(parsed: dict[str, Any], **_: Any) -> None:
+        headers = parsed["ResponseMetadata"]["HTTPHeaders"]
+        headers["date"] = email.utils.format_datetime(clock(), usegmt=True)
+
     with mock_aws():
         client = boto3.client("dynamodb", region_name="us-east-1")
+        client.meta.events.register("after-call.dynamodb", dated)
         client.create_table(
             TableName=TABLE,
             KeySchema=[{"AttributeName": LOCK_KEY, "KeyType": "HASH"}],
@@ -63,6 +74,24 @@ def table() -> Iterator[Any]:
 def lock(table: Any, clock: Clock) -> Lock:
     """The lock of dev."""
     return Lock(table, TABLE, "dev", now=clock)
+
+
+@pytest.fixture
+def ended() -> int:
+    """The number of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return process.pid
+
+
+@pytest.fixture
+def mac(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that has no /proc, and tells of its start as macOS does."""
+    program = tmp_path / "sysctl"
+    program.write_text('#!/bin/sh\n[ "$*" = "-n kern.bootsessionuuid" ] && echo 0F7E-42\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(locks, "_PROCESSES", tmp_path / "proc")
 
 
 def _holder(run: str, clock: Clock, **changes: Any) -> Holder:
@@ -112,7 +141,7 @@ def test_one_that_was_left_behind_elsewhere_runs_out(lock: Lock, clock: Clock, t
 def test_one_whose_process_on_this_machine_has_died_is_taken_over_at_once(
     lock: Lock, clock: Clock
 ) -> None:
-    earlier = f"{locks._boot()}/an earlier process with this number"
+    earlier = f"{locks._machine()}/1"
     _leave_behind(lock, _holder("run-1", clock, process=earlier))
     with lock.hold(_holder("run-2", clock)):
         held = lock.status()
@@ -139,6 +168,78 @@ def test_one_whose_process_on_this_machine_lives_is_not(lock: Lock, clock: Clock
     _leave_behind(lock, _holder("run-1", clock, pid=os.getpid()))
     with pytest.raises(RefusedError), lock.hold(_holder("run-2", clock)):
         pytest.fail("two hold it")
+
+
+def test_containers_that_share_their_machines_name_do_not_take_each_other_for_dead(
+    lock: Lock, clock: Clock, ended: int
+) -> None:
+    boot = locks._boot()
+    _leave_behind(
+        lock, _holder("run-1", clock, pid=ended, process=f"{boot}:pid:[4026532999]/12345")
+    )
+    with pytest.raises(RefusedError), lock.hold(_holder("run-2", clock)):
+        pytest.fail("two hold it")
+
+
+def test_where_the_system_does_not_tell_whose_processes_are_seen_the_lease_decides(
+    lock: Lock, clock: Clock, ended: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "_machine", lambda: "")
+    _leave_behind(lock, _holder("run-1", clock, pid=ended, process="/"))
+    with pytest.raises(RefusedError), lock.hold(_holder("run-2", clock)):
+        pytest.fail("two hold it")
+
+
+def test_a_machine_without_a_folder_of_processes_sees_which_have_ended_all_the_same(
+    lock: Lock, clock: Clock, ended: int, mac: None
+) -> None:
+    _leave_behind(lock, _holder("run-1", clock))
+    with pytest.raises(RefusedError), lock.hold(_holder("run-2", clock)):
+        pytest.fail("two hold it")
+    held = lock.status()
+    assert held is not None
+    lock.break_(held)
+    _leave_behind(lock, _holder("run-1", clock, pid=ended))
+    with lock.hold(_holder("run-2", clock)):
+        assert _holder_of(lock) == "run-2"
+
+
+@pytest.mark.parametrize("skew", [200, -200])
+def test_whose_clock_is_wrong_neither_takes_over_what_is_held_nor_loses_what_it_holds(
+    table: Any, lock: Lock, clock: Clock, skew: int
+) -> None:
+    wrong = Lock(table, TABLE, "dev", now=lambda: clock() + dt.timedelta(seconds=skew))
+    for one, other in ((lock, wrong), (wrong, lock)):
+        with one.hold(_elsewhere("run-1", clock)):
+            clock.pass_(locks.LEASE_SECONDS - 10)
+            with pytest.raises(RefusedError), other.hold(_holder("run-2", clock)):
+                pytest.fail("two hold it")
+            clock.pass_(11)
+            with other.hold(_holder("run-3", clock)):
+                assert _holder_of(lock) == "run-3"
+
+
+def test_one_that_was_renewed_in_the_moment_before_it_is_taken_over_is_left(
+    table: Any, lock: Lock, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _leave_behind(lock, _elsewhere("run-1", clock))
+    clock.pass_(locks.LEASE_SECONDS + 1)
+    remove = table.delete_item
+
+    def renewed_before(**asked: Any) -> Any:
+        table.update_item(
+            TableName=TABLE,
+            Key=asked["Key"],
+            UpdateExpression="SET #expiry = :expiry",
+            ExpressionAttributeNames={"#expiry": locks.EXPIRY},
+            ExpressionAttributeValues={":expiry": {"N": str(int(clock().timestamp()) + 120)}},
+        )
+        return remove(**asked)
+
+    monkeypatch.setattr(table, "delete_item", renewed_before)
+    with pytest.raises(RefusedError), lock.hold(_holder("run-2", clock)):
+        pytest.fail("two hold it")
+    assert _holder_of(lock) == "run-1"
 
 
 def test_one_that_goes_on_is_renewed(
@@ -203,13 +304,32 @@ def test_a_table_that_cannot_be_read_is_not_taken_for_free(table: Any, clock: Cl
     missing = Lock(table, "no-such-table", "dev", now=clock)
     with pytest.raises(IncompleteError, match="could not be read"):
         missing.status()
-    with pytest.raises(OpsError, match="could not be taken"), missing.hold(_holder("run-1", clock)):
+    with pytest.raises(IncompleteError), missing.hold(_holder("run-1", clock)):
+        pytest.fail("nothing holds it")
+
+
+def test_a_table_that_cannot_be_written_holds_nothing(
+    table: Any, lock: Lock, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denied = ClientError({"Error": {"Code": "AccessDeniedException", "Message": ""}}, "PutItem")
+
+    def put_item(**_: Any) -> None:
+        raise denied
+
+    monkeypatch.setattr(table, "put_item", put_item)
+    with pytest.raises(OpsError, match="could not be taken"), lock.hold(_holder("run-1", clock)):
         pytest.fail("nothing holds it")
 
 
 def _leave_behind(lock: Lock, holder: Holder) -> None:
     """Take it as a process does that is then killed."""
     lock._acquire(holder)
+
+
+def _holder_of(lock: Lock) -> str:
+    held = lock.status()
+    assert held is not None
+    return held.holder.run
 
 
 def _expiry(lock: Lock) -> dt.datetime:
