@@ -1,8 +1,9 @@
 """The second approval: in production somebody else has agreed to the very plan that is run.
 
 A sign-off is a parameter named after the plan's hash. Who gave it is what AWS itself has written
-down about the parameter's last change, never what the parameter says. It needs no bootstrap, so
-that it guards the first one as well.
+down about the parameter's last change, never what the parameter says. That tells who somebody is
+where they did not choose the name themselves: whoever takes a role names its session. It needs no
+bootstrap, so that it guards the first one as well.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ops.render import Line
 from ops.report import REPORT_VERSION, Header
 
 if TYPE_CHECKING:
+    from infra.settings import Settings
     from ops.access import Access, StackKind
 
 DEFAULT_HOURS: Final = 4.0
@@ -29,6 +31,12 @@ HASH: Final = re.compile(r"[0-9a-f]{16}")
 """What a plan's hash looks like."""
 LONGEST_REASON: Final = 500
 """Characters."""
+_OF_IDENTITY_CENTER: Final = re.compile(r"AWSReservedSSO_.+_[0-9a-f]{16}")
+"""Roles whose sessions IAM Identity Center opens, and names after its users."""
+_TOLD: Final = (
+    "Sign in as an IAM user or by IAM Identity Center, or take a role of deployment.approver_roles "
+    "in the stack file: of any other, whoever takes it chooses the session's name."
+)
 
 Standing = Literal["valid", "expired", "own", "unusable"]
 """`own`: it is the caller's, and another's is needed. `unusable`: it says nothing clear."""
@@ -82,11 +90,11 @@ def require(access: Access, command: str, plan_hash: str, kind: StackKind = "env
     env = access.environment
     if env != naming.ENVIRONMENTS[-1] or is_gate(access):
         return
-    if not is_attested(access.caller, env):
+    if not person(access.caller, access.settings):
         raise RefusedError(
             f"{command} {env} needs a second approval, and who asks for it cannot be told from "
-            f"{access.caller or 'nobody'}: the name of a deploy role's session is chosen by "
-            "whoever takes it. Nothing was changed. Run it with your own credentials."
+            f"{access.caller or 'nobody'}. Nothing was changed. Run it with your own credentials. "
+            f"{_TOLD}"
         )
     try:
         problem = _problem(find(access, plan_hash), access, command, _now())
@@ -108,15 +116,31 @@ def is_gate(access: Access) -> bool:
     return assumed_role(access.caller) == naming.github_deploy_role(access.environment)
 
 
-def is_attested(arn: str, environment: str) -> bool:
-    """Tell whether an ARN says who somebody is: sessions of shared roles say what they like."""
-    shared = (naming.deploy_role(environment), naming.github_deploy_role(environment))
-    return bool(arn) and assumed_role(arn) not in shared
+def person(arn: str, settings: Settings) -> str:
+    """Give who an ARN is of, the same whichever way they signed in; empty where it does not tell.
+
+    A person's IAM user has the environment before its name, and Identity Center's users may have
+    a domain after it.
+    """
+    kind, _, rest = arn.rpartition(":")[2].partition("/")
+    name = rest.rpartition("/")[2]
+    if kind == "user":
+        if any(f"/{rest}".startswith(naming.services_path(env)) for env in naming.ENVIRONMENTS):
+            return ""  # a machine's: whoever has its key
+        for env in naming.ENVIRONMENTS:
+            name = name.removeprefix(naming.user(env, ""))
+    elif not _has_named_sessions(assumed_role(arn), settings):
+        return ""
+    return re.sub(r"[^a-z0-9]", "", name.partition("@")[0].casefold())
 
 
-def is_same_person(one: str, other: str) -> bool:
-    """Tell whether two ARNs are of the same person, whichever role they have taken."""
-    return _person(one) == _person(other)
+def _has_named_sessions(role: str, settings: Settings) -> bool:
+    """Tell whether somebody else than who takes a role chooses its session's name."""
+    env = settings.environment
+    if role in (naming.deploy_role(env), naming.github_deploy_role(env)):
+        return False
+    listed = role in settings.deployment.approver_roles
+    return listed or _OF_IDENTITY_CENTER.fullmatch(role) is not None
 
 
 def find(access: Access, plan_hash: str) -> Approval | None:
@@ -152,14 +176,17 @@ def give(
     """
     _check(plan_hash, hours, reason)
     env = access.environment
-    if not is_attested(access.caller, env):
+    settings = access.settings
+    caller = person(access.caller, settings)
+    if not caller:
         raise RefusedError(
             f"{access.caller or 'Nobody'} cannot approve: who that is cannot be told. Nothing was "
-            "written. Sign in as yourself, with no role of the environment's deployments."
+            f"written. {_TOLD}"
         )
     there = _usable(access, plan_hash)
     now = _now()
-    if there and not there.has_expired(now) and not is_same_person(there.signer, access.caller):
+    signer = person(there.signer, settings) if there else ""
+    if there and signer not in ("", caller) and not there.has_expired(now):
         raise RefusedError(
             f"The plan {plan_hash} is approved already, by {there.signer} until "
             f"{_moment(there.expires)}. Nothing was written."
@@ -167,7 +194,7 @@ def give(
     expires = now + dt.timedelta(hours=hours)
     _write(access, command, plan_hash, expires, reason)
     written = find(access, plan_hash)
-    if written is None or not is_same_person(written.signer, access.caller):
+    if written is None or person(written.signer, settings) != caller:
         found = written.signer if written else "nobody"
         raise OpsError(
             f"The sign-off of {plan_hash} was written, and AWS says that {found} did, not "
@@ -220,17 +247,18 @@ def revoke(access: Access, plan_hash: str) -> tuple[Approval, ...]:
     return (left,) if left else ()
 
 
-def standing(approval: Approval, caller: str, environment: str, now: dt.datetime) -> Standing:
+def standing(approval: Approval, caller: str, settings: Settings, now: dt.datetime) -> Standing:
     """Say how a sign-off stands to the caller."""
     if approval.has_expired(now):
         return "expired"
-    if not is_attested(approval.signer, environment):
+    signer = person(approval.signer, settings)
+    if not signer:
         return "unusable"
-    return "own" if is_same_person(approval.signer, caller) else "valid"
+    return "own" if signer == person(caller, settings) else "valid"
 
 
 def report(
-    header: Header,
+    access: Access,
     command: Literal["approve", "approvals list", "approvals revoke"],
     approvals: Sequence[Approval],
     unusable: Mapping[str, str] | None = None,
@@ -238,11 +266,11 @@ def report(
     """Give sign-offs as an answer."""
     now = _now()
     return ApprovalReport(
-        header=header,
+        header=access.header(),
         command=command,
         approvals=tuple(approvals),
         standings={
-            item.plan_hash: standing(item, header.caller, header.environment, now)
+            item.plan_hash: standing(item, access.caller, access.settings, now)
             for item in approvals
         },
         unusable=dict(unusable or {}),
@@ -266,7 +294,7 @@ def lines(value: ApprovalReport) -> Iterator[Line]:
 def _problem(found: Approval | None, access: Access, command: str, now: dt.datetime) -> str:
     if found is None:
         return "there is none"
-    match standing(found, access.caller, access.environment, now):
+    match standing(found, access.caller, access.settings, now):
         case "expired":
             return f"the one by {found.signer} ended at {_moment(found.expires)}"
         case "unusable":
@@ -347,10 +375,6 @@ def _check(plan_hash: str, hours: float, reason: str) -> None:
         problem = f"A reason has up to {LONGEST_REASON} characters, not {len(reason)}"
     if problem:
         raise UsageError(f"{problem}. Nothing was written.")
-
-
-def _person(arn: str) -> str:
-    return arn.rpartition("/")[2].casefold()
 
 
 def _moment(moment: dt.datetime) -> str:

@@ -461,9 +461,9 @@ def approve(
     """`ops approve`."""
     from ops import approvals
 
-    access, header = _reached(setting, environment)
+    access = _reached(setting, environment)
     given = approvals.give(access, command, plan_hash, hours=hours, reason=reason)
-    _show_approvals(setting, approvals.report(header, "approve", given))
+    _show_approvals(setting, approvals.report(access, "approve", given))
     return ExitCode.OK
 
 
@@ -471,9 +471,9 @@ def show_approvals(setting: Setting, environment: str) -> ExitCode:
     """`ops approvals list`."""
     from ops import approvals
 
-    access, header = _reached(setting, environment)
+    access = _reached(setting, environment)
     found, unusable = approvals.listed(access)
-    _show_approvals(setting, approvals.report(header, "approvals list", found, unusable))
+    _show_approvals(setting, approvals.report(access, "approvals list", found, unusable))
     return ExitCode.OK
 
 
@@ -481,9 +481,9 @@ def revoke_approval(setting: Setting, environment: str, plan_hash: str) -> ExitC
     """`ops approvals revoke`."""
     from ops import approvals
 
-    access, header = _reached(setting, environment)
+    access = _reached(setting, environment)
     left = approvals.revoke(access, plan_hash)
-    _show_approvals(setting, approvals.report(header, "approvals revoke", left))
+    _show_approvals(setting, approvals.report(access, "approvals revoke", left))
     return ExitCode.OK
 
 
@@ -493,10 +493,10 @@ def _show_approvals(setting: Setting, report: ApprovalReport) -> None:
     setting.show(report, approvals.lines(report))
 
 
-def _reached(setting: Setting, environment: str) -> tuple[Access, Header]:
+def _reached(setting: Setting, environment: str) -> Access:
     from ops import operation
 
-    return operation.open_environment(setting, environment)
+    return operation.open_environment(setting, environment)[0]
 
 
 def check_settings(setting: Setting, environment: str | None) -> ExitCode:

@@ -53,6 +53,8 @@ _OWN_FOLDERS: Final = (
 )
 OPERATOR_VARIABLE: Final = "MONO_REPO_SANDBOX_OPERATOR"
 """Says who works in the sandbox, so that two operators can be rehearsed."""
+_OPERATORS_ROLE: Final = "AWSReservedSSO_SandboxOperator_0123456789abcdef"
+"""People reach the sandbox as Identity Center lets them into an account, by their names."""
 _OWN_FILES: Final = (servers.RECORD, servers.LOG, "cloud.lock", HOME_SECRETS)
 
 
@@ -80,7 +82,11 @@ def access(root: Path, settings: Settings, *, state_only: bool = False) -> Acces
 def _reach(root: Path, settings: Settings, cloud: servers.Cloud) -> Access:
     try:
         credentials = servers.assume(
-            cloud, settings.account_id, settings.region, name=session_name(_operator())
+            cloud,
+            settings.account_id,
+            settings.region,
+            role=_OPERATORS_ROLE,
+            name=session_name(_operator()),
         )
     except servers.SandboxServerError as error:
         raise OpsError(str(error)) from error

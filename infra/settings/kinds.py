@@ -226,6 +226,11 @@ PrincipalArn = Annotated[
     ),
     Allowed("an IAM ARN, such as arn:aws:iam::111122223333:role/reader"),
 ]
+RoleName = Annotated[
+    str,
+    _matching(r"[A-Za-z0-9+=,.@_-]{1,64}", "write the name alone, with neither path nor ARN"),
+    Allowed("an IAM role's name, such as operator"),
+]
 GitHubRepository = Annotated[
     str,
     _matching(

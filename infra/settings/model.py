@@ -48,6 +48,7 @@ from infra.settings.kinds import (
     RegularExpression,
     ResourceGlob,
     Retention,
+    RoleName,
     SecretsProvider,
     ServiceAccountSubject,
     ServiceCidr,
@@ -432,6 +433,14 @@ class Deployment(_Model):
     trusted_principals: tuple[PrincipalArn, ...] = Field(
         default=(),
         description="Who may assume the deploy role; none named leaves it to the account's IAM.",
+    )
+    approver_roles: tuple[RoleName, ...] = Field(
+        default=(),
+        max_length=20,
+        description="Roles whose sessions may run and approve what needs a second approval, beside "
+        "IAM users and sessions of IAM Identity Center. Their trust policies have to force the "
+        "session's name (sts:RoleSessionName) to be that of whoever takes them: else one person "
+        "is two.",
     )
     key_deletion_window_days: int = Field(
         default=30, ge=7, le=30, description="Days a deleted KMS key can be brought back."

@@ -348,6 +348,7 @@ def test_an_encrypted_value_is_refused_and_the_parameter_store_named() -> None:
             "this is the key of prod",
         ),
         ("deployment.trusted_principals", ["me"], "whole ARN"),
+        ("deployment.approver_roles", ["role/operator"], "neither path nor ARN"),
         ("account.github_repository", "mono-repo", "write owner and repository"),
         ("account.github_repository", "https://github.com/company/mono-repo", "write owner"),
         ("account.audit_log_retention_days", 366, "CloudWatch Logs knows"),

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -125,13 +126,6 @@ def test_nobody_approves_what_they_run_themselves(person: Person, ops: Ops) -> N
     assert "that is you" in refused(jane)
 
 
-def test_the_same_person_in_another_role_is_the_same_person(person: Person, ops: Ops) -> None:
-    jane = person("jane-doe")
-    assert approve(ops).code == ExitCode.OK
-    user = f"arn:aws:iam::{jane.settings.account_id}:user/mono-repo/prod/people/Jane-Doe"
-    assert "that is you" in refused(replace(jane, caller=user))
-
-
 def test_an_approval_is_for_one_plan_of_one_command(person: Person, ops: Ops) -> None:
     person("john-smith")
     assert approve(ops).code == ExitCode.OK
@@ -185,15 +179,81 @@ def test_what_is_no_sign_off_approves_nothing(
     assert said in ops("--sandbox", "approvals", "list", "prod").out
 
 
-def test_a_deploy_roles_session_neither_asks_nor_approves_since_its_name_is_anybodys(
-    person: Person,
+SSO = "assumed-role/AWSReservedSSO_Operator_0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "sts::777788889999:assumed-role/mono-repo-prod-deploy/john-smith",
+        "sts::777788889999:assumed-role/Admin/john-smith",
+        "sts::777788889999:assumed-role/AWSReservedSSO_Operator/john-smith",
+        "sts::777788889999:federated-user/john-smith",
+        "iam::777788889999:root",
+        "iam::777788889999:user/mono-repo/prod/services/mono-repo-prod-cicd-service",
+    ],
+)
+def test_who_chose_their_own_name_or_is_nobody_neither_asks_nor_approves(
+    person: Person, ops: Ops, arn: str
+) -> None:
+    person("john-smith")
+    assert approve(ops).code == ExitCode.OK
+    unknown = replace(person("jane-doe"), caller=f"arn:aws:{arn}")
+    assert "Run it with your own credentials" in refused(unknown)
+    with pytest.raises(RefusedError, match=r"cannot approve.*deployment\.approver_roles"):
+        approvals.give(unknown, "stop", PLAN, hours=1, reason="")
+
+
+def test_what_somebody_signed_in_a_role_that_anybody_names_sessions_of_does_not_count(
+    person: Person, home: Path
 ) -> None:
     jane = person("jane-doe")
-    role = f"arn:aws:sts::{jane.settings.account_id}:assumed-role/mono-repo-prod-deploy/john-smith"
-    as_role = replace(jane, caller=role)
-    assert "Run it with your own credentials" in refused(as_role)
-    with pytest.raises(RefusedError, match="cannot approve"):
-        approvals.give(as_role, "stop", PLAN, hours=1, reason="")
+    written(in_role(jane, home, "Admin", "john-smith"))
+    assert "does not count" in refused(jane)
+
+
+def test_a_role_whose_trust_names_its_sessions_counts_once_the_settings_list_it(
+    person: Person, home: Path
+) -> None:
+    jane = person("jane-doe")
+    written(in_role(jane, home, "Operators", "john-smith"))
+    deployment = jane.settings.deployment.model_copy(update={"approver_roles": ("Operators",)})
+    settings = jane.settings.model_copy(update={"deployment": deployment})
+    approvals.require(replace(jane, settings=settings), "stop", PLAN)
+    own = "arn:aws:sts::777788889999:assumed-role/Operators/john-smith"
+    assert "that is you" in refused(replace(jane, settings=settings, caller=own))
+
+
+def in_role(access: Access, home: Path, role: str, session: str) -> Access:
+    """Reach the same environment in another role, under a name of one's own choice."""
+    cloud = servers.status(home).cloud
+    assert cloud is not None
+    keys = servers.assume(cloud, access.settings.account_id, "us-east-1", role, session)
+    client = boto3.client(
+        "ssm",
+        region_name="us-east-1",
+        endpoint_url=cloud.endpoint,
+        aws_access_key_id=keys.access_key_id,
+        aws_secret_access_key=keys.secret_access_key,
+        aws_session_token=keys.session_token,
+    )
+    return replace(access, client=lambda _service: client, caller=keys.arn)
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "iam::777788889999:user/mono-repo/prod/people/mono-repo-prod-Jane-Doe",
+        "iam::777788889999:user/mono-repo/dev/people/mono-repo-dev-jane-doe",
+        "iam::777788889999:user/jane.doe@company.com",
+        f"sts::777788889999:{SSO}/jane-doe@company.com",
+        f"sts::777788889999:{SSO}/Jane.Doe",
+    ],
+)
+def test_one_person_is_one_however_they_sign_in(person: Person, ops: Ops, arn: str) -> None:
+    jane = person("jane-doe")
+    assert approve(ops).code == ExitCode.OK
+    assert "that is you" in refused(replace(jane, caller=f"arn:aws:{arn}"))
 
 
 def test_the_gate_of_the_ci_environment_stands_for_an_approval(person: Person) -> None:
