@@ -175,13 +175,23 @@ def _moving_steps(access: Access, kind: InlineKind) -> list[Step]:
 def _rehoming_steps(access: Access, remote: Home | None, environment: str) -> list[Step]:
     if remote is None:
         raise UsageError("The account's state is in no bucket yet: there is nothing to move.")
-    if remote.environment == environment:
+    source = _source(access, environment)
+    if source is None:
         return []
     target = _bucket_of(access, environment)
-    summary = f"move the account's state from {remote.environment}'s bucket to {environment}'s"
+    summary = f"move the account's state from {source.environment}'s bucket to {environment}'s"
     step = _new_step("rehome", "account", access, summary)
-    data = {**step.data, "environment": environment, "from": remote.url, "to": target.url}
+    data = {**step.data, "environment": environment, "from": source.url, "to": target.url}
     return [replace(step, data=data)]
+
+
+def _source(access: Access, environment: str) -> Home | None:
+    """Give the bucket that the account's state is moved from; None where that has ended.
+
+    One that was cut short has left it in both.
+    """
+    found = homes.in_buckets(access, "account")
+    return next((home for home in found if home.environment != environment), None)
 
 
 def _bucket_of(access: Access, environment: str) -> Home:
@@ -367,10 +377,11 @@ def _rehome(context: Context, step: Step) -> Data:
     from ops import bootstrap_retire
 
     access = context.access
-    source = homes.in_bucket(access, "account")
-    if source is None or source.environment == step.data["environment"]:
+    environment = str(step.data["environment"])
+    source = _source(access, environment)
+    if source is None:
         return _moved(access, "account")
-    target = _bucket_of(access, str(step.data["environment"]))
+    target = _bucket_of(access, environment)
     return bootstrap_retire.move_account(access, source, target)
 
 
@@ -502,6 +513,9 @@ def _lines_to_write(setting: Setting, environment: str) -> Iterable[Line]:
     yield Line("Then, in a shell that may take the deploy role, once:")
     yield Line(f'    eval "$(ops env {environment})"')
     yield Line(f"    pulumi stack init {environment} --secrets-provider '{home.secrets_provider}'")
+    yield Line(
+        f"and commit {file} again: that has written secretsprovider and encryptedkey into it"
+    )
 
 
 def _require_cli(setting: Setting) -> None:

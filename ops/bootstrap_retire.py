@@ -141,7 +141,10 @@ def move_account(access: Access, source: Home, target: Home) -> Data:
         moving.note_copied(keep, before)
         moving.load(here, sealed, keep)
     moving.rekey(here, target.secrets_provider, keep)
-    moving.refuse_differences(before, stack.exported(here, show_secrets=True))
+    # Exported anew: an update of the source may have ended since.
+    moving.refuse_differences(
+        stack.exported(there, show_secrets=True), stack.exported(here, show_secrets=True)
+    )
     moving.remove(access, "account", source)
     moving.forget(homes.folder_of(access, "account"))
     return {"state": target.url, "resources": len(moving.resources(before))}

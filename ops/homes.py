@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -117,10 +117,12 @@ def folder_of(access: Access, kind: InlineKind) -> Path:
 
 def in_bucket(access: Access, kind: InlineKind) -> Home | None:
     """Find a stack's state in the state buckets that may have it; None where none has."""
-    for home in buckets(access, kind):
-        if _bucket_has_state(access, kind, home):
-            return home
-    return None
+    return next(in_buckets(access, kind), None)
+
+
+def in_buckets(access: Access, kind: InlineKind) -> Iterator[Home]:
+    """Find every state bucket that has a stack's state: two while it is moved between them."""
+    return (home for home in buckets(access, kind) if _bucket_has_state(access, kind, home))
 
 
 def buckets(access: Access, kind: InlineKind) -> list[Home]:

@@ -16,10 +16,10 @@ import pytest
 
 from infra import naming
 from infra.sandbox import servers
-from ops import approvals, bootstrap_retire, operation, sandbox
+from ops import approvals, bootstrap_retire, homes, moving, operation, sandbox
 from ops.access import load_settings
 from ops.commands import Setting
-from ops.errors import ExitCode
+from ops.errors import ExitCode, OpsError
 from ops.plan import Plan
 from ops.terminal import Terminal
 from tests.ops.bootstrap_victim import Point, act
@@ -317,6 +317,36 @@ def test_in_one_account_its_productions_approval_is_all_that_is_asked_for(
         "--sandbox", "preview", "dev", "--stack", "account", "--detailed-exitcode"
     )
     assert preview.code == 0, preview.said
+
+
+def test_an_update_that_ends_while_the_accounts_state_is_moved_is_not_lost(
+    together: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(servers.HOME_VARIABLE, str(together.home))
+    access = sandbox.access(together.project, load_settings(together.project, "dev"))
+    homes_ = {home.environment: home for home in homes.buckets(access, "account")}
+    rekey = moving.rekey
+
+    def meanwhile(*arguments: Any) -> Any:
+        """Have an update end in the old bucket once its state is copied."""
+        place = {"Bucket": together.buckets("uat")[0], "Key": ACCOUNT_STATE}
+        state = json.loads(together.s3.get_object(**place)["Body"].read())
+        updated = next(item for item in state["checkpoint"]["latest"]["resources"] if "id" in item)
+        updated["outputs"]["seen"] = "by the update"
+        together.s3.put_object(**place, Body=json.dumps(state).encode())
+        return rekey(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(moving, "rekey", meanwhile)
+        with pytest.raises(OpsError, match="The old one was kept and still counts"):
+            bootstrap_retire.move_account(access, homes_["uat"], homes_["dev"])
+    planned = together.ops("--sandbox", "bootstrap", "account", "--move-to", "dev", "--dry-run")
+    assert "move the account's state from uat's bucket to dev's" in planned.said
+    bootstrap_retire.move_account(access, homes_["uat"], homes_["dev"])
+    moved = together.s3.get_object(Bucket=together.buckets("dev")[0], Key=ACCOUNT_STATE)
+    assert b"by the update" in moved["Body"].read()
+    assert ACCOUNT_STATE not in together.objects("uat")
+    bootstrap_retire.move_account(access, homes_["dev"], homes_["uat"])
 
 
 def _agreed(world: World, monkeypatch: pytest.MonkeyPatch, *more: str) -> None:
