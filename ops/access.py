@@ -189,7 +189,12 @@ def aws(root: Path, settings: Settings, environment: Mapping[str, str] = os.envi
         settings=settings,
         cloud="AWS",
         caller=caller,
-        variables={"AWS_REGION": settings.region, **_backend_variables(settings, environment)},
+        variables={
+            "AWS_REGION": settings.region,
+            # What encrypts the state goes on encrypting it, whatever a stack file forgets to say.
+            "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
+            **_backend_variables(settings, environment),
+        },
         client=_clients(cache(lambda: _assumed(session, settings, caller))),
         own_client=_clients(lambda: session),
         records=root / RECORDS,
@@ -341,18 +346,16 @@ def _assumed(session: Any, settings: Settings, caller: str) -> Any:
 def _deploying(renew: Renewal, records: Path, environment: Mapping[str, str]) -> Mapping[str, str]:
     """Give what makes a process act as the deploy role; nothing where the caller may not.
 
-    Then it acts as the caller, as previews by a role that only reads do. So it does in a container
-    that brings its own credentials.
+    Then it acts as the caller, as previews by a role that only reads do. In a container that brings
+    its own credentials it acts as the deploy role like anywhere else.
     """
-    from ops.credentials import OF_A_CONTAINER, serve
+    from ops.credentials import serve
 
-    if OF_A_CONTAINER in environment:
-        return {}
     try:
         renew()
     except AuthenticationError:
         return {}
-    return serve(renew, records)
+    return serve(renew, records, environment)
 
 
 def assumed_role(arn: str) -> str:

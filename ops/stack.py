@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 MINIMUM_CLI: Final = (3, 181, 0)
 """The first CLI whose refresh and destroy take an inline program."""
 
+_PROVIDER: Final = "secretsprovider"
+_KEY: Final = "encryptedkey"
+"""What the Pulumi CLI writes into a stack file of what encrypts its state."""
+
 _INSTALL: Final = (
     "Install the Pulumi CLI (https://www.pulumi.com/docs/install/; on macOS "
     "`brew install pulumi/tap/pulumi`, else `curl -fsSL https://get.pulumi.com | sh`), or put "
@@ -81,9 +85,12 @@ def open_stack(
     making = create and access.mode == "sandbox"
     select = automation.create_or_select_stack if making else automation.select_stack
     try:
-        return select(name, work_dir=options.work_dir, opts=options)
+        stack = select(name, work_dir=options.work_dir, opts=options)
     except automation.StackNotFoundError as error:
         raise OpsError(_not_initialised(access, name)) from error
+    if access.mode == "aws":
+        _require_key(access, stack)
+    return stack
 
 
 @contextmanager
@@ -134,19 +141,55 @@ def open_at(
     return stack
 
 
+def _require_key(access: Access, stack: Stack) -> None:
+    """Refuse a stack file that does not say what encrypts the secrets of its state.
+
+    Without it the CLI takes what is its default for a bucket, a passphrase, and encrypts the state
+    by that; without the key beside it the CLI makes another at each run, and writes the file.
+    """
+    wanted = access.settings.backend.secrets_provider
+    if not wanted.startswith("awskms://"):
+        return  # a Pulumi Cloud keeps the key itself
+    file = naming.stack_file(access.environment)
+    parts = (line.partition(":") for line in (access.root / file).read_text("utf-8").splitlines())
+    said = {key: value.strip().strip("'\"") for key, _, value in parts}
+    if said.get(_PROVIDER) == wanted and said.get(_KEY):
+        return
+    provider = (exported(stack)["deployment"] or {}).get("secrets_providers") or {}
+    state = provider.get("state") or {}
+    if state.get("url") == wanted:
+        to_do = (
+            f"The state has it. Write these lines into {file}, not indented, and commit it:\n"
+            f"    {_PROVIDER}: {wanted}\n    {_KEY}: {state[_KEY]}"
+        )
+    else:
+        to_do = (
+            f"The state's secrets are encrypted by {provider.get('type') or 'nothing yet'}. In a "
+            "shell that can read them:\n"
+            f"    pulumi stack change-secrets-provider '{wanted}' --stack {stack.name}\n"
+            f"It writes both lines into {file}; then commit it."
+        )
+    found = said.get(_PROVIDER) or ("a passphrase's" if said.get("encryptionsalt") else "nothing")
+    raise UsageError(
+        f"{file} does not say what encrypts the state: expected {_PROVIDER} {wanted} and its "
+        f"{_KEY}; found {found}{'' if said.get(_KEY) else f' and no {_KEY}'}. Nothing was run, "
+        f"since the Pulumi CLI would choose by itself and write the file. {to_do}"
+    )
+
+
 def _note_key(file: Path, stack: Stack, home: Home) -> None:
     """See that the program's own stack file names the key of the state's secrets.
 
     On a machine that has never run the stack there is none, and the CLI would encrypt by a
     passphrase from then on.
     """
-    if file.exists() and f"secretsprovider: {home.secrets_provider}\n" in file.read_text("utf-8"):
+    if file.exists() and f"{_PROVIDER}: {home.secrets_provider}\n" in file.read_text("utf-8"):
         return
     provider = (exported(stack)["deployment"] or {}).get("secrets_providers") or {}
     state = provider.get("state") or {}
-    lines = [f"secretsprovider: {home.secrets_provider}"]
+    lines = [f"{_PROVIDER}: {home.secrets_provider}"]
     if state.get("url") == home.secrets_provider:
-        lines.append(f"encryptedkey: {state['encryptedkey']}")
+        lines.append(f"{_KEY}: {state[_KEY]}")
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -283,5 +326,6 @@ def _not_initialised(access: Access, name: str) -> str:
         f"There is no stack {env!r} in the backend {backend.url}. Nothing was run. "
         "If that is the right backend, initialise the stack once:\n"
         f'    eval "$(ops env {env})"\n'
-        f"    pulumi stack init {env} --secrets-provider '{backend.secrets_provider}'"
+        f"    pulumi stack init {env} --secrets-provider '{backend.secrets_provider}'\n"
+        f"It writes two lines into {naming.stack_file(env)}: commit them."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -147,7 +148,9 @@ def test_the_stack_files_backend_is_given_to_the_cli(
 ) -> None:
     monkeypatch.setenv("MOTO_ACCOUNT_ID", "111122223333")
     url = "s3://mono-repo-dev-pulumi-state-abc?region=us-east-1"
-    assert access.aws(project, _with_backend(dev, url), {}).variables["PULUMI_BACKEND_URL"] == url
+    variables = access.aws(project, _with_backend(dev, url), {}).variables
+    assert variables["PULUMI_BACKEND_URL"] == url
+    assert variables["PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER"] == "true"
 
 
 @mock_aws
@@ -238,12 +241,14 @@ def test_the_processes_of_a_command_act_as_the_deploy_role_and_ask_anew_when_it_
     monkeypatch.setenv("MOTO_ACCOUNT_ID", "111122223333")
     variables = access.aws(project, dev, {}).deploying()
     secret = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
-    assert not any(variables[name] for name in secret)
+    assert not any(variables[name] for name in secret | {"AWS_ACCESS_KEY", "AWS_SECRET_KEY"})
     first, second = (ContainerProvider(environ=variables).load() for _ in range(2))
     assert first.access_key != second.access_key
     assert first.token
     assert not first.refresh_needed()
-    wrong = {**variables, "AWS_CONTAINER_AUTHORIZATION_TOKEN": "guessed"}
+    guessed = project / "guessed"
+    guessed.write_text("guessed")
+    wrong = {**variables, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(guessed)}
     with pytest.raises(CredentialRetrievalError):
         ContainerProvider(environ=wrong).load()
     identity = boto3.client(
@@ -255,12 +260,88 @@ def test_the_processes_of_a_command_act_as_the_deploy_role_and_ask_anew_when_it_
     assert "assumed-role/mono-repo-dev-deploy/" in identity["Arn"]
     found = subprocess.run(
         [sys.executable, "-c", "import boto3; print(boto3.Session().get_credentials().method)"],
-        env={**os.environ, "AWS_PROFILE": "somebodys", **variables},
+        env={**os.environ, **_SHELL, **variables},
         capture_output=True,
         text=True,
         check=False,
     )
     assert found.stdout.strip() == "container-role", found.stderr
+
+
+_SHELL = {"AWS_PROFILE": "somebodys", "AWS_DEFAULT_PROFILE": "anothers", "AWS_ACCESS_KEY": "legacy"}
+
+
+@mock_aws
+def test_in_a_pod_with_an_identity_the_processes_act_as_the_deploy_role_all_the_same(
+    project: Path, dev: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_ACCOUNT_ID", "111122223333")
+    theirs = project / "eks-pod-identity-token"
+    theirs.write_text("a token of the pod's")
+    pod = {
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.23/v1/credentials",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(theirs),
+    }
+    variables = access.aws(project, dev, pod).deploying()
+    found = ContainerProvider(environ={**pod, **variables}).load()
+    assert _role_of(found) == "mono-repo-dev-deploy"
+    assert theirs.read_text() == "a token of the pod's"
+    file = Path(variables["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"])
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+def _role_of(found: credentials.Credentials) -> str:
+    """Give the role whose credentials these are."""
+    sts = boto3.client(
+        "sts",
+        aws_access_key_id=found.access_key,
+        aws_secret_access_key=found.secret_key,
+        aws_session_token=found.token,
+    )
+    return access.assumed_role(sts.get_caller_identity()["Arn"])
+
+
+@mock_aws
+def test_a_container_whose_own_address_comes_first_is_led_by_the_configuration(
+    project: Path, dev: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_ACCOUNT_ID", "111122223333")
+    task = {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials/of-the-task"}
+    variables = access.aws(project, dev, task).deploying()
+    text = Path(variables["AWS_CONFIG_FILE"]).read_text()
+    assert variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"] not in text, "it would be an argument"
+    ask = (
+        "import boto3; found = boto3.Session().get_credentials(); "
+        "print(found.method, *found.get_frozen_credentials())"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", ask],
+        env={**os.environ, **task, **_SHELL, "http_proxy": "http://127.0.0.1:9", **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    method, *keys = ended.stdout.split()
+    assert method == "custom-process", ended.stderr
+    assert _role_of(credentials.Credentials(*keys)) == "mono-repo-dev-deploy"
+
+
+def test_what_leads_processes_to_credentials_is_gone_when_the_command_ends(tmp_path: Path) -> None:
+    serve = (
+        "import sys; from pathlib import Path; from ops.credentials import serve; "
+        "found = serve(dict, Path(sys.argv[1])); "
+        "print(Path(found['AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE']).is_file())"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", serve, str(tmp_path / "records")],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout.strip() == "True"
+    assert list((tmp_path / "records").iterdir()) == []
 
 
 @mock_aws

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import stat
 from pathlib import Path
@@ -78,6 +79,85 @@ def test_a_stack_that_the_backend_does_not_have_is_told_with_the_line_that_makes
         stack.open_stack(_with_backend(on_aws))
     assert "s3://state-of-dev" in str(caught.value)
     assert "pulumi stack init dev --secrets-provider 'awskms://" in str(caught.value)
+    assert "commit them" in str(caught.value)
+
+
+KEY = "awskms://alias/mono-repo-dev-pulumi-state?region=us-east-1"
+WITH_KEY = f"secretsprovider: {KEY}\nencryptedkey: AQICAHh+made/up==\n"
+
+
+def _install_with_state(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, provider: dict[str, object] | None
+) -> None:
+    """Install a CLI whose backend has the stack; `provider`: what encrypts its state."""
+    state = folder.with_name("state.json")
+    deployment = {"secrets_providers": provider, "resources": []}
+    state.write_text(json.dumps({"version": 3, "deployment": deployment}))
+    asked = folder.with_name("asked")
+    script = (
+        f'echo "$*" >> {asked}\n'
+        f'case "$*" in *version*) echo v3.259.0 ;; *"stack export"*) cat {state} ;; esac'
+    )
+    _install(folder, monkeypatch, script)
+
+
+def test_a_stack_file_that_says_what_encrypts_its_state_is_opened_and_not_written(
+    on_aws: Access, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = on_aws.root / "Pulumi.dev.yaml"
+    file.write_text(WITH_KEY + file.read_text())
+    before = file.read_text()
+    _install_with_state(tmp_path / "bin", monkeypatch, None)
+    assert stack.open_stack(_with_backend(on_aws)).name == "dev"
+    assert file.read_text() == before
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "",
+        f"secretsprovider: {KEY}\n",
+        f"encryptedkey: AQICAHh+made/up==\nnested:\n  secretsprovider: {KEY}\n",
+        "encryptionsalt: v1:c2FsdA==:v1:made:up\n",
+        "secretsprovider: awskms://alias/another?region=us-east-1\nencryptedkey: AQIC==\n",
+    ],
+)
+def test_a_stack_file_that_leaves_open_what_encrypts_its_state_is_refused_with_the_lines_to_commit(
+    lines: str, on_aws: Access, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = on_aws.root / "Pulumi.dev.yaml"
+    file.write_text(lines + file.read_text())
+    before = file.read_text()
+    provider = {"type": "cloud", "state": {"url": KEY, "encryptedkey": "AQICAHh+made/up=="}}
+    _install_with_state(tmp_path / "bin", monkeypatch, provider)
+    with pytest.raises(UsageError, match="Nothing was run") as caught:
+        stack.open_stack(_with_backend(on_aws))
+    assert f"    secretsprovider: {KEY}\n    encryptedkey: AQICAHh+made/up==" in str(caught.value)
+    assert file.read_text() == before
+    assert "--show-secrets" not in (tmp_path / "asked").read_text()
+
+
+@pytest.mark.parametrize("provider", [None, {"type": "passphrase", "state": {"salt": "v1:x"}}])
+def test_a_state_that_something_else_encrypts_is_told_with_the_command_that_puts_it_right(
+    provider: dict[str, object] | None,
+    on_aws: Access,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    _install_with_state(tmp_path / "bin", monkeypatch, provider)
+    with pytest.raises(UsageError, match="passphrase" if provider else "nothing yet") as caught:
+        stack.open_stack(_with_backend(on_aws))
+    assert f"pulumi stack change-secrets-provider '{KEY}' --stack dev" in str(caught.value)
+
+
+def test_a_pulumi_cloud_keeps_the_key_itself(
+    on_aws: Access, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    update = {"url": "https://api.pulumi.com", "secrets_provider": "default"}
+    backend = on_aws.settings.backend.model_copy(update=update)
+    settings = on_aws.settings.model_copy(update={"backend": backend})
+    _install_with_state(tmp_path / "bin", monkeypatch, None)
+    assert stack.open_stack(dataclasses.replace(on_aws, settings=settings)).name == "dev"
 
 
 def test_without_a_backend_in_the_stack_file_nothing_is_run_on_aws(on_aws: Access) -> None:
