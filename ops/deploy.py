@@ -48,6 +48,8 @@ _KINDS: Final[Mapping[ExitCode, type[OpsError]]] = {
 }
 TOLERATED: Final = ("quota:", "pulumi plugins")
 """What the doctor may not know and a deployment goes on: AWS or the CLI tell it in time."""
+TOLD: Final = ("cluster",)
+"""What the doctor warns of and whoever agrees to a deployment has to have read."""
 
 
 def require_target(target: str) -> None:
@@ -226,7 +228,7 @@ def _access_keys(access: Access, outputs: EnvironmentOutputs[str]) -> Check:
 
 
 def _examined(setting: Setting, access: Access) -> tuple[str, ...]:
-    """Refuse where something stands in the way; give what may be left unknown, and is."""
+    """Refuse where something stands in the way; give what is not known, or to be thought of."""
     env = access.environment
     found = examination.examine(setting, env).checks
     if failures := [check for check in found if check.status == "fail"]:
@@ -240,7 +242,11 @@ def _examined(setting: Setting, access: Access) -> tuple[str, ...]:
             f"Whether {env} can be deployed could not be seen completely. Nothing was changed.\n"
             f"{_named(unseen)}"
         )
-    return tuple(f"not known: {check.name}: {check.found}" for check in unknown)
+    told = [check for check in found if check.status == "warn" and check.name in TOLD]
+    return (
+        *(f"not known: {check.name}: {check.found}" for check in unknown),
+        *(f"{check.name}: {check.found}. To do: {check.remedy}" for check in told),
+    )
 
 
 def _named(found: Sequence[Check]) -> str:

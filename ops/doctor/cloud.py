@@ -8,6 +8,7 @@ import email.utils
 import socket
 import ssl
 from collections.abc import Mapping
+from ipaddress import IPv4Address, ip_network
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -24,6 +25,8 @@ CONNECT_SECONDS: Final = 5.0
 SKEW_WARNED: Final = 30.0
 SKEW_REFUSED: Final = 300.0
 """AWS takes no request whose clock is further off."""
+ALL_BUT_KUBERNETES: Final = ("**aws:**", "**eks:index:*::*", "**mono-repo:index:*::*")
+"""The URNs of what needs no API of a cluster: AWS's own, and the components that they are in."""
 
 
 def account(access: Access) -> Check:
@@ -244,7 +247,7 @@ def cluster(access: Access) -> Check:
     try:
         found = eks.describe_cluster(name=name)["cluster"]
     except eks.exceptions.ResourceNotFoundException:
-        return Check(name="cluster", status="skipped", found=f"{name} is not made yet")
+        return _unmade(access, name)
     if found["status"] != "ACTIVE":
         return Check(
             name="cluster",
@@ -259,6 +262,43 @@ def cluster(access: Access) -> Check:
         return Check(name="cluster", status="skipped", found=said)
     private = not found.get("resourcesVpcConfig", {}).get("endpointPublicAccess", True)
     return _reached(name, *server, private=private)
+
+
+def _unmade(access: Access, name: str) -> Check:
+    """Say how a cluster is made whose API will answer in a network alone that is not there yet.
+
+    One update makes the network, the cluster in it, and what is in the cluster.
+    """
+    env, range_ = access.environment, access.settings.network.cidr
+    found = f"{name} is not made yet"
+    if access.mode == "sandbox" or access.settings.eks.public_access:
+        return Check(name="cluster", status="skipped", found=found)
+    if _address_towards(range_) in ip_network(range_):
+        return Check(
+            name="cluster", status="skipped", found=f"{found}; this machine is in {range_}"
+        )
+    targets = " ".join(f"--target '{pattern}'" for pattern in ALL_BUT_KUBERNETES)
+    return Check(
+        name="cluster",
+        status="warn",
+        found=f"{found}, and its API will answer inside the VPC only, where this machine is not: "
+        "a deployment from here makes the AWS resources and then fails at what is in the cluster",
+        expected="a machine that reaches the API of the cluster when that is made",
+        remedy="for the first run set eks.public_access: true and eks.public_access_cidrs to this "
+        "machine's public address alone (A.B.C.D/32), and take both back when a machine in the VPC "
+        f"can run ops; or make the AWS resources alone, ops up {env} {targets}, and then deploy "
+        "from a machine in one of its private subnets that the cluster's security group lets in",
+    )
+
+
+def _address_towards(range_: str) -> IPv4Address:
+    """Give this machine's address as a network would see it; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect((str(ip_network(range_)[2]), 53))
+        except OSError:
+            return IPv4Address(0)  # no way leads there
+        return IPv4Address(asking.getsockname()[0])
 
 
 def _reached(name: str, endpoint: str, authority: str, *, private: bool) -> Check:

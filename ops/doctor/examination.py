@@ -66,6 +66,10 @@ def examine(setting: Setting, environment: str) -> DoctorReport:
         [
             Question(name="endpoint", ask=lambda: machine.endpoints(mode)),
             Question(name="backend variable", ask=lambda: machine.backend_variable(mode, settings)),
+            Question(
+                name="secrets provider",
+                ask=lambda: machine.secrets_provider(mode, settings, setting.root),
+            ),
         ]
     )
     reached: list[Access] = []
@@ -109,6 +113,7 @@ def _machine(setting: Setting, environment: str, mode: accesses.Mode) -> tuple[C
             Question(name="packages", ask=lambda: machine.packages(root)),
             Question(name="pulumi cli", ask=lambda: machine.cli(mode)),
             Question(name="pulumi plugins", ask=lambda: machine.plugins(mode)),
+            Question(name="aws cli", ask=lambda: machine.aws_cli(mode)),
             Question(name="disk", ask=lambda: machine.disk(root)),
             Question(name="stack file", ask=lambda: machine.stack_file(root, environment)),
         ]

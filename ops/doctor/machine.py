@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ops.access import Mode
 
 MINIMUM_PYTHON: Final = (3, 11)
+MINIMUM_AWS_CLI: Final = (1, 16, 156)
+"""The first that gives tokens for a cluster, `aws eks get-token`."""
 PLUGINS: Final = ("aws", "eks", "kubernetes")
 """The Pulumi packages whose plugins the program needs."""
 FREE_BYTES: Final = 2 * 1024**3
@@ -100,6 +102,24 @@ def cli(mode: Mode) -> Check:
     )
 
 
+def aws_cli(mode: Mode) -> Check:
+    """Check AWS's own CLI, which signs the program, kubectl and ops in to a cluster."""
+    name = "aws cli"
+    if mode == "sandbox":
+        return Check(name=name, status="skipped", found="the sandbox's clusters need none")
+    path = shutil.which("aws")
+    answer = _run(path, "--version") if path else ""
+    version = _VERSION.search(answer.partition("aws-cli/")[2])
+    usable = version is not None and tuple(map(int, version.groups())) >= MINIMUM_AWS_CLI
+    return Check(
+        name=name,
+        status="ok" if usable else "fail",
+        found=f"{answer.strip()} ({path})" if path else "no `aws` on the PATH",
+        expected=f"{'.'.join(map(str, MINIMUM_AWS_CLI))} or later, for `aws eks get-token`",
+        remedy="https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html",
+    )
+
+
 def plugins(mode: Mode) -> Check:
     """Check that the plugins are there in the versions that the program will ask for."""
     if mode == "sandbox" or shutil.which("pulumi") is None:
@@ -142,6 +162,35 @@ def stack_file(root: Path, environment: str, today: dt.date | None = None) -> Ch
         found=f"{first.path}: {first.found}{others}",
         expected=first.allowed,
         remedy=f"ops settings check {environment}",
+    )
+
+
+def secrets_provider(mode: Mode, settings: Settings, root: Path) -> Check:
+    """Check that the stack file names the key of the state's secrets, as the settings have it.
+
+    The Pulumi CLI goes by the file alone: where that says nothing it encrypts by a passphrase.
+    """
+    name, wanted = "secrets provider", settings.backend.secrets_provider
+    if mode == "sandbox" or settings.backend.url is None or not wanted.startswith("awskms://"):
+        why = (
+            "a passphrase of the sandbox's"
+            if mode == "sandbox"
+            else "there is no backend yet"
+            if settings.backend.url is None
+            else "Pulumi Cloud keeps the key"
+        )
+        return Check(name=name, status="skipped", found=why)
+    file = naming.stack_file(settings.environment)
+    lines = (root / file).read_text(encoding="utf-8").splitlines()
+    said = {key: value.strip(" '\"") for key, _, value in (line.partition(":") for line in lines)}
+    found, key = said.get("secretsprovider", ""), said.get("encryptedkey", "")
+    return Check(
+        name=name,
+        status="ok" if found == wanted and key else "fail",
+        found=f"{file} says {found or 'nothing'}{'' if key else ', with no encryptedkey'}",
+        expected=f"secretsprovider: {wanted}, and the encryptedkey that goes with it",
+        remedy="commit the two lines that `pulumi stack init` wrote into it; "
+        f"ops preview {settings.environment} says which they are",
     )
 
 

@@ -1,7 +1,9 @@
 """Permissions: what each command asks AWS for, and whether the deploy role has it.
 
 AWS itself is asked, in three ways: dry runs of EC2's, reads that show nothing but that they are
-allowed, and IAM's simulation of the role's policies. A rehearsal tests none of it.
+allowed, and IAM's simulation of the role's policies. A rehearsal tests none of it. The simulation
+judges an organization's policies as well, by the context that it is given and no more: what they
+alone deny is a warning.
 """
 
 from __future__ import annotations
@@ -20,6 +22,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Denied:
+    """An action that a simulation denies."""
+
+    action: str
+    by_organization: bool
+    """The organization's policies deny it; whether the role's own allow it was not looked at."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Needed:
     """Actions on one kind of resource."""
 
@@ -27,16 +38,19 @@ class Needed:
     on: str = "*"
     """ARN, with {account}, {region}, {env} and {prefix} in it."""
     context: Mapping[str, str] = field(default_factory=dict)
-    """Condition key → what the request or the resource has; `{env}` as in `on`."""
+    """Condition key → what the request or the resource has; `{env}` as in `on`. Region and
+    principal are given with every request."""
 
 
 _TAGGED: Final = {"aws:ResourceTag/environment": "{env}"}
-_REGION: Final = {"aws:RequestedRegion": "{region}"}
+_ALWAYS: Final = {
+    "aws:RequestedRegion": "{region}",
+    "aws:PrincipalArn": "{role}",
+}
 _PARAMETERS: Final = "arn:aws:ssm:{region}:{account}:parameter/{env}/mono-repo"
 
 _NETWORK = Needed(
     actions=("ec2:CreateVpc", "ec2:CreateSubnet", "ec2:CreateNatGateway", "ec2:AllocateAddress"),
-    context=_REGION,
 )
 _CLUSTER = Needed(
     actions=("eks:CreateCluster", "eks:DescribeCluster", "eks:DeleteCluster"),
@@ -66,7 +80,7 @@ _LOCK = Needed(
 
 NEEDED: Final[Mapping[str, Sequence[Needed]]] = {
     "preview": (
-        Needed(actions=("ec2:DescribeVpcs", "ec2:DescribeInstances"), context=_REGION),
+        Needed(actions=("ec2:DescribeVpcs", "ec2:DescribeInstances")),
         Needed(actions=("eks:DescribeCluster",), on=_CLUSTER.on),
         Needed(actions=("rds:DescribeDBInstances", "ssm:DescribeParameters")),
     ),
@@ -114,7 +128,7 @@ NEEDED: Final[Mapping[str, Sequence[Needed]]] = {
     "teardown": (
         _CLUSTER,
         Needed(actions=("rds:DeleteDBInstance", "rds:CreateDBSnapshot"), on=_DATABASE.on),
-        Needed(actions=("ec2:DeleteVpc", "ec2:DeleteSubnet"), context={**_TAGGED, **_REGION}),
+        Needed(actions=("ec2:DeleteVpc", "ec2:DeleteSubnet"), context=_TAGGED),
         Needed(actions=("tag:GetResources",)),
         _LOCK,
     ),
@@ -248,21 +262,31 @@ def simulate(access: Access, command: str, needed: Sequence[Needed]) -> Check:
     name = f"permissions: {command}"
     if access.mode == "sandbox":
         return Check(name=name, status="skipped", found="a rehearsal tests no permission")
-    missing = [item for need in needed for item in _refused(access, need)]
+    denied_ = [item for need in needed for item in _denied(access, need)]
+    missing = [item.action for item in denied_ if not item.by_organization]
+    doubtful = [item.action for item in denied_ if item.by_organization]
+    said = [f"denied: {', '.join(missing)}"] if missing else []
+    if doubtful:
+        said.append(
+            "denied by the organization's SCP, which the simulator may judge wrongly: "
+            f"{', '.join(doubtful)}"
+        )
     return Check(
         name=name,
-        status="fail" if missing else "ok",
-        found=f"denied: {', '.join(missing)}"
-        if missing
-        else f"allowed: {sum(len(need.actions) for need in needed)} actions",
+        status="fail" if missing else "warn" if doubtful else "ok",
+        found="; ".join(said) or f"allowed: {sum(len(need.actions) for need in needed)} actions",
         expected=f"{naming.deploy_role(access.environment)} may do it",
-        remedy=f"bring the bootstrap up to date: ops bootstrap {access.environment}",
+        remedy=f"bring the bootstrap up to date: ops bootstrap {access.environment}"
+        if missing
+        else "have the SCPs of the account looked at: by their conditions they may allow it",
     )
 
 
-def _refused(access: Access, need: Needed) -> list[str]:
+def _denied(access: Access, need: Needed) -> list[Denied]:
     settings = access.settings
+    role = naming.deploy_role_arn(settings.account_id, settings.environment)
     words = {
+        "role": role,
         "account": settings.account_id,
         "region": settings.region,
         "env": settings.environment,
@@ -270,7 +294,7 @@ def _refused(access: Access, need: Needed) -> list[str]:
     }
     pages = access.client("iam").get_paginator("simulate_principal_policy")
     answers = pages.paginate(
-        PolicySourceArn=naming.deploy_role_arn(settings.account_id, settings.environment),
+        PolicySourceArn=role,
         ActionNames=list(need.actions),
         ResourceArns=[need.on.format_map(words)],
         ContextEntries=[
@@ -279,11 +303,16 @@ def _refused(access: Access, need: Needed) -> list[str]:
                 "ContextKeyValues": [value.format_map(words)],
                 "ContextKeyType": "string",
             }
-            for key, value in need.context.items()
+            for key, value in {**_ALWAYS, **need.context}.items()
         ],
     )
     return [
-        result["EvalActionName"]
+        Denied(
+            action=result["EvalActionName"],
+            by_organization=not result.get("OrganizationsDecisionDetail", {}).get(
+                "AllowedByOrganizations", True
+            ),
+        )
         for page in answers
         for result in page["EvaluationResults"]
         if result["EvalDecision"] != "allowed"

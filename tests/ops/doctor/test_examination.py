@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -20,6 +21,7 @@ from moto import mock_aws
 
 from infra import naming, suspension
 from infra.sandbox import servers
+from infra.sandbox.engine.generator import Targets
 from infra.settings import Settings
 from ops import sandbox
 from ops.access import Access
@@ -29,6 +31,7 @@ from ops.doctor.questions import Question, answers
 from ops.errors import ExitCode
 from tests.ops.conftest import Ops
 from tests.ops.doctor.test_permissions import on_aws
+from tests.stacks.programs import ENVIRONMENTS, environment_graph
 
 ACCOUNT = "111122223333"
 
@@ -223,6 +226,42 @@ def test_a_private_cluster_that_does_not_answer_asks_for_a_runner_in_its_network
         check = cloud.cluster(replace(aws, client=lambda _service: Eks()))
     assert check.status == "fail"
     assert "runner inside the VPC" in check.remedy
+
+
+def test_a_first_deployment_from_outside_of_the_network_is_told_how_it_can_end(
+    aws: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cloud, "_address_towards", lambda _range: IPv4Address("192.168.1.7"))
+    check = cloud.cluster(aws)
+    assert check.status == "warn"
+    assert "its API will answer inside the VPC only" in check.found
+    assert "eks.public_access_cidrs" in check.remedy
+    assert "ops up dev --target '**aws:**'" in check.remedy
+
+
+def test_a_first_deployment_that_can_reach_its_cluster_is_told_nothing(
+    aws: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cloud, "_address_towards", lambda _range: IPv4Address("10.0.20.7"))
+    assert cloud.cluster(aws).status == "skipped"
+    monkeypatch.setattr(cloud, "_address_towards", lambda _range: IPv4Address("192.168.1.7"))
+    assert cloud.cluster(replace(aws, mode="sandbox")).status == "skipped"
+    eks = aws.settings.eks.model_copy(update={"public_access": True})
+    opened = aws.settings.model_copy(update={"eks": eks})
+    assert cloud.cluster(replace(aws, settings=opened)).status == "skipped"
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_what_is_made_first_is_all_but_what_is_in_the_cluster(env: str) -> None:
+    graph = environment_graph(env)
+    made = Targets(cloud.ALL_BUT_KUBERNETES)
+    # Providers are made in any case, and the stack itself.
+    nodes = [node for node in graph.resources() if not node.type.startswith("pulumi:")]
+    inside = {node.urn for node in nodes if node.type.startswith("kubernetes:")}
+    assert inside
+    assert {node.urn for node in nodes if node.urn not in made} == inside
+    waiting = [node for node in nodes if node.urn in made and inside & set(node.dependencies)]
+    assert not waiting, "nothing of AWS waits for what is in the cluster"
 
 
 @pytest.mark.sandbox

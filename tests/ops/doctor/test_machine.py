@@ -60,6 +60,60 @@ def test_a_machine_without_a_cli_is_told_where_to_get_one(
     assert machine.cli("sandbox").status == "skipped"
 
 
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        ("aws-cli/2.31.0 Python/3.13.7 Linux/6.8 exe/x86_64", "ok"),
+        ("aws-cli/1.16.156 Python/3.7.4 Darwin/18.7.0 botocore/1.12.146", "ok"),
+        ("aws-cli/1.16.155 Python/3.7.4 Darwin/18.7.0 botocore/1.12.145", "fail"),
+        ("aws 2.31.0 by somebody else", "fail"),
+    ],
+)
+def test_an_aws_cli_that_gives_no_token_for_a_cluster_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, status: str
+) -> None:
+    program = tmp_path / "aws"
+    program.write_text(f"#!/bin/sh\necho {answer}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    check = machine.aws_cli("aws")
+    assert check.status == status
+    assert answer in check.found
+
+
+def test_a_machine_without_an_aws_cli_fails_and_a_rehearsal_needs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine.aws_cli("aws").found == "no `aws` on the PATH"
+    assert machine.aws_cli("aws").status == "fail"
+    assert machine.aws_cli("sandbox").status == "skipped"
+
+
+def test_a_stack_file_has_to_name_the_key_of_the_states_secrets_for_the_cli(
+    project: Path, dev: Settings
+) -> None:
+    assert machine.secrets_provider("aws", dev, project).status == "skipped", "no backend yet"
+    url = "s3://mono-repo-dev-pulumi-state-0123abc?region=us-east-1"
+    backend = dev.backend.model_copy(update={"url": url})
+    settings = dev.model_copy(update={"backend": backend})
+    assert machine.secrets_provider("sandbox", settings, project).status == "skipped"
+    silent = machine.secrets_provider("aws", settings, project)
+    assert silent.status == "fail"
+    assert silent.found == "Pulumi.dev.yaml says nothing, with no encryptedkey"
+    file = project / "Pulumi.dev.yaml"
+    text = file.read_text()
+    wanted = settings.backend.secrets_provider
+    file.write_text(f"secretsprovider: {wanted}\nencryptedkey: AQICAHi=\n{text}")
+    assert machine.secrets_provider("aws", settings, project).status == "ok"
+    file.write_text(f"secretsprovider: awskms://alias/another\nencryptedkey: AQICAHi=\n{text}")
+    other = machine.secrets_provider("aws", settings, project)
+    assert (other.status, other.expected.split(",")[0]) == ("fail", f"secretsprovider: {wanted}")
+    cloud = settings.backend.model_copy(update={"secrets_provider": "default"})
+    settings = settings.model_copy(update={"backend": cloud})
+    assert machine.secrets_provider("aws", settings, project).status == "skipped"
+
+
 def test_plugins_of_other_versions_than_the_program_asks_for_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

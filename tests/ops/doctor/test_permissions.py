@@ -33,8 +33,9 @@ class Pages:
 class Iam:
     """An IAM whose simulation allows everything but some actions."""
 
-    def __init__(self, *denied: str) -> None:
-        self.denied = denied
+    def __init__(self, *denied: str, by_organization: tuple[str, ...] = ()) -> None:
+        self.denied = (*denied, *by_organization)
+        self.by_organization = by_organization
         self.asked: list[dict[str, Any]] = []
 
     def get_paginator(self, _operation: str) -> Pages:
@@ -47,6 +48,9 @@ class Iam:
                 {
                     "EvalActionName": action,
                     "EvalDecision": "implicitDeny" if action in self.denied else "allowed",
+                    "OrganizationsDecisionDetail": {
+                        "AllowedByOrganizations": action not in self.by_organization
+                    },
                 }
                 for action in asked["ActionNames"]
             ]
@@ -85,6 +89,7 @@ def test_the_deploy_role_may_do_what_a_command_is_said_to_need(command: str) -> 
         if not deploys(
             action,
             need.on.format_map(WORDS),
+            **{"aws:RequestedRegion": "us-east-1"},
             **{key: value.format_map(WORDS) for key, value in need.context.items()},
         )
     ]
@@ -118,6 +123,37 @@ def test_iam_is_asked_with_the_environments_own_names_and_what_it_denies_is_name
     assert {asked["PolicySourceArn"] for asked in iam.asked} == {
         "arn:aws:iam::111122223333:role/mono-repo-dev-deploy"
     }
+
+
+def test_every_question_to_iam_says_which_region_and_which_role_asks(
+    dev: Settings, tmp_path: Path
+) -> None:
+    iam = Iam()
+    for command, needed in permissions.NEEDED.items():
+        permissions.simulate(on_aws(dev, tmp_path, {"iam": iam}), command, needed)
+    for asked in iam.asked:
+        context = {
+            entry["ContextKeyName"]: entry["ContextKeyValues"] for entry in asked["ContextEntries"]
+        }
+        assert context["aws:RequestedRegion"] == ["us-east-1"]
+        assert context["aws:PrincipalArn"] == [asked["PolicySourceArn"]]
+
+
+def test_what_the_organization_alone_denies_is_a_warning_since_the_simulator_may_be_wrong(
+    dev: Settings, tmp_path: Path
+) -> None:
+    def simulated(iam: Iam) -> Check:
+        access = on_aws(dev, tmp_path, {"iam": iam})
+        return permissions.simulate(access, "stop", permissions.NEEDED["stop"])
+
+    doubtful = simulated(Iam(by_organization=("ec2:StopInstances",)))
+    assert doubtful.status == "warn"
+    assert doubtful.found == (
+        "denied by the organization's SCP, which the simulator may judge wrongly: ec2:StopInstances"
+    )
+    both = simulated(Iam("rds:StopDBInstance", by_organization=("ec2:StopInstances",)))
+    assert both.status == "fail"
+    assert both.found.startswith("denied: rds:StopDBInstance; denied by the organization's SCP")
 
 
 def test_a_rehearsal_claims_nothing_about_permissions(dev: Settings, tmp_path: Path) -> None:
