@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ops import deploy
+from ops.doctor import examination
 from ops.checks import Check
 from ops.errors import IncompleteError, RefusedError
 
@@ -18,7 +19,7 @@ ACCESS: Any = SimpleNamespace(environment="dev")
 def found(monkeypatch: pytest.MonkeyPatch, *checks: Check) -> None:
     """Let the doctor find this."""
     report = SimpleNamespace(checks=checks)
-    monkeypatch.setattr(deploy.examination, "examine", lambda _setting, _env: report)
+    monkeypatch.setattr(examination, "examine", lambda _setting, _env: report)
 
 
 def test_who_agrees_to_a_first_deployment_reads_how_it_can_end(
