@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ops import deploy
-from ops.doctor import examination
 from ops.checks import Check
+from ops.doctor import examination
 from ops.errors import IncompleteError, RefusedError
 
 SETTING: Any = SimpleNamespace()
