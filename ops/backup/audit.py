@@ -20,6 +20,7 @@ from ops.backup.manifest import (
     ManifestError,
     Snapshot,
 )
+from ops.backup.proof import Proof, parse
 from ops.backup.store import DamagedError, MissingError, Store, described_key
 from ops.checks import Check
 from ops.errors import IncompleteError, OpsError
@@ -41,7 +42,9 @@ class Entry:
     verified: str = ""
     """When it was last read back whole; empty: never."""
     proven: str = ""
-    """When it was last restored onto a copy; empty: never."""
+    """When all of it was last restored onto copies, and nothing was wrong; empty: never."""
+    proof: Proof | None = None
+    """What its last rehearsal has shown; None: there was none."""
     local: bool = False
     """Whether a copy of it is on this machine."""
     bucket: bool = True
@@ -69,6 +72,7 @@ def _entry(store: Store, id_: str, *, local: bool, remote: bool) -> Entry:
         missing = "it has no manifest: its run did not finish"
         problem = missing if isinstance(error, MissingError) else str(error)
         return Entry(id=id_, complete=False, problem=problem, local=local)
+    proof = kept_proof(store, id_)
     return Entry(
         id=id_,
         complete=True,
@@ -78,9 +82,18 @@ def _entry(store: Store, id_: str, *, local: bool, remote: bool) -> Entry:
         databases=tuple(item.identifier for item in manifest.databases),
         snapshots=tuple(item.snapshot for item in manifest.databases),
         verified=_moment(store, id_, VERIFIED),
-        proven=_moment(store, id_, PROVEN),
+        proven=proof.at if proof and proof.whole else "",
+        proof=proof,
         local=local,
     )
+
+
+def kept_proof(store: Store, id_: str) -> Proof | None:
+    """Give what the last rehearsal of a backup has shown; None where there is nothing to read."""
+    try:
+        return parse(store.fetch(id_, PROVEN))
+    except MissingError:
+        return None
 
 
 def _moment(store: Store, id_: str, name: str) -> str:

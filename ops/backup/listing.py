@@ -87,7 +87,7 @@ def lines(found: Sequence[Entry], now: dt.datetime) -> Iterator[Line]:
             f"{_age(item.created, now)} old",
             f"{item.bytes} bytes in {item.files} files",
             f"verified {item.verified}" if item.verified else "never verified",
-            f"restore proven {item.proven}" if item.proven else "restore never proven",
+            item.proof.said if item.proof else "restore never proven",
             "copy on this machine" if item.local else "in the bucket alone",
         ]
         mark = "  <- last good one" if item is good else ""

@@ -61,7 +61,9 @@ class Table(_Model):
 
     rows: int
     checksum: str
-    """Of all rows, whatever their order. Empty: the table was written to meanwhile."""
+    """Of all rows, whatever their order. Empty: the table was written to meanwhile, or not read."""
+    unread: str = ""
+    """Why it was not read; empty: it was."""
 
 
 class Snapshot(_Model):

@@ -210,7 +210,7 @@ def _snapshot(context: Context, step: Step) -> Data:
     rds, identifier = access.client("rds"), str(step.data["identifier"])
     name = naming.database_snapshot(identifier, backup.partition("_")[0])
     before: dict[str, Table] = {}
-    unread = ""
+    unread = "its snapshot was being made already when the run went on"
     if databases.snapshot_state(rds, name) is None:
         context.wait(
             f"{identifier} to be available",
@@ -335,7 +335,7 @@ def _manifest(context: Context, step: Step) -> Data:
     }
     unread = tuple(
         Omission(
-            what=f"checksums of the tables of {detail['snapshot']['name']}", why=detail["unread"]
+            what=contents.checksums_of(detail["snapshot"]["name"]), why=detail["unread"]
         )
         for detail in snapshots.values()
         if detail["unread"]

@@ -3,23 +3,26 @@
 What goes wrong in it is a finding and no failure of a step, so that the clean-up is always reached,
 and a run that was killed cleans up when it is resumed. A copy that was left all the same is known
 by its tag, and goes with the next rehearsal.
+
+A finding is of the backup (`fail`) or says nothing of it (`unknown`): what was denied, out of reach
+or taken by somebody else. The first is written down beside the backup as well as a success is.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import json
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from infra import naming
 from ops.backup import audit, contents, databases
-from ops.backup.manifest import PROVEN, Snapshot
+from ops.backup.manifest import PROVEN, Manifest, Snapshot, Table
+from ops.backup.proof import Contents, Proof
 from ops.backup.store import open_store
-from ops.checks import Check
-from ops.errors import CancelledError, OpsError, RefusedError
-from ops.execution import Action, Context, said
+from ops.checks import Check, Status
+from ops.errors import CancelledError, ExitCode, OpsError, PartialError, RefusedError, UsageError
+from ops.execution import Action, Context, said, unexpected
 from ops.operation import Operation, Planning
 from ops.plan import Data, Plan, Step
 from ops.restore import actions, objects, observe, state, steps
@@ -30,8 +33,11 @@ if TYPE_CHECKING:
 
 LIFE: Final = dt.timedelta(hours=12)
 """For how long a copy may be there."""
+_OF_THE_BACKUP: Final = frozenset({"DBSnapshotNotFound"})
+"""What AWS says where it is the backup that cannot be restored."""
 _STAGE_CLEAN_UP: Final = 3
-_NAMESPACE: Final = "mono-repo-ops-rehearsal"
+_NAMESPACES: Final = "mono-repo-ops-rehearsal-"
+"""How the scratch namespaces begin: each run has its own, as one that is deleted goes slowly."""
 
 
 def plan(planning: Planning) -> Plan:
@@ -49,9 +55,8 @@ def plan(planning: Planning) -> Plan:
     manifest = observe.checked_manifest(store, str(arguments["from"]))
     there = databases.instances(access.client("rds"))
     held = state.databases(state.read(access))
-    chosen = [
-        item for item in manifest.databases if not asked.databases or item.name in asked.databases
-    ]
+    chosen = chosen_databases(manifest, asked.databases)
+    out = [item.name for item in manifest.databases if item not in chosen]
     left = leftovers(there, access.environment)
     return Plan(
         command=OPERATION.name,
@@ -73,8 +78,25 @@ def plan(planning: Planning) -> Plan:
             _simple("write-proof", "write the result beside the backup", _STAGE_CLEAN_UP + 1),
         ),
         facts={"backup": manifest.id},
-        notes=tuple(f"{name} was left by a former rehearsal: it goes first" for name in left),
+        notes=(
+            *(f"{name} was left by a former rehearsal: it goes first" for name in left),
+            *((f"this proves nothing of {', '.join(out)}: left out",) if out else ()),
+        ),
     )
+
+
+def chosen_databases(manifest: Manifest, names: Sequence[str]) -> list[Snapshot]:
+    """Give the databases that are rehearsed: those named, or all.
+
+    Raises `UsageError` for one that is not in the backup.
+    """
+    kept = [item.name for item in manifest.databases]
+    if unknown := sorted(set(names) - set(kept)):
+        raise UsageError(
+            f"The backup {manifest.id} has no database {', '.join(unknown)}; it has "
+            f"{', '.join(kept) or 'none'}. Nothing was done."
+        )
+    return [item for item in manifest.databases if not names or item.name in names]
 
 
 def leftovers(there: Mapping[str, Mapping[str, Any]], environment: str) -> list[str]:
@@ -147,27 +169,61 @@ def _contents(item: Snapshot) -> Step:
 
 
 def _finding(action: Action) -> Action:
-    """Make a finding of what fails: what comes after it, the clean-up above all, is done."""
+    """Make a finding of what goes wrong: what comes after it, the clean-up above all, is done.
+
+    Not of a lost lock, with which nothing may be cleaned up, nor of the operator's Ctrl-C: such a
+    step is done again when the run is resumed, and the clean-up after it.
+    """
 
     def done(context: Context, step: Step) -> Data:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        begun = time.monotonic()
         try:
             found = dict(action(context, step) or {})
-        except CancelledError:
+        except (CancelledError, PartialError):
             raise
-        except (OpsError, BotoCoreError, ClientError) as error:
-            found = {"status": "fail", "found": said(error)}
-        return {"status": "ok", **found, "seconds": round(time.monotonic() - begun, 1)}
+        except Exception as error:  # noqa: BLE001 - a copy that is left costs, whatever went wrong
+            found = {"status": _status(error), "found": _message(error)}
+        return {"status": "ok", **found, **_took(context, step)}
 
     return done
 
 
-def _identifier(context: Context, source: str) -> str:
-    """Give the copy's name: the same in every process of the run."""
+def _took(context: Context, step: Step) -> Data:
+    """Give how long a step has taken since it was first begun, in whichever process that was."""
+    records = context.journal.records
+    number, first = next(
+        (number, item)
+        for number, item in enumerate(records)
+        if item["kind"] == "intent" and item["step"] == step.id
+    )
+    seconds = (context.now() - dt.datetime.fromisoformat(first["at"])).total_seconds()
+    paused = any(item["kind"] == "resumed" for item in records[number:])
+    return {"seconds": round(seconds, 3), "paused": paused}
+
+
+def _status(error: Exception) -> Status:
+    """Tell whether an error is of the backup, or only of whoever looked."""
+    if isinstance(error, OpsError):
+        return "fail" if error.exit_code is ExitCode.ERROR else "unknown"
+    code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+    return "fail" if code in _OF_THE_BACKUP else "unknown"
+
+
+def _message(error: Exception) -> str:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    known = isinstance(error, (OpsError, BotoCoreError, ClientError))
+    return said(error) if known else unexpected(error)
+
+
+def _stamp(context: Context) -> str:
+    """Give what names what a run makes: the same in every process of it."""
     begun = dt.datetime.fromisoformat(context.journal.records[0]["at"]).astimezone(dt.UTC)
-    return naming.rehearsal_database(source, f"{begun:%Y%m%d-%H%M%S}")
+    return f"{begun:%Y%m%d-%H%M%S}"
+
+
+def _identifier(context: Context, source: str) -> str:
+    """Give the copy's name."""
+    return naming.rehearsal_database(source, _stamp(context))
 
 
 def _database(context: Context, step: Step) -> Data:
@@ -193,17 +249,18 @@ def _parameters(context: Context, _step: Step) -> Data:
 
 
 def _objects(context: Context, _step: Step) -> Data:
-    from ops.kubernetes import NoClusterError, UnreachableClusterError, api_client
+    from ops.kubernetes import api_client
 
     store = open_store(context.access)
     manifest = store.manifest(str(context.plan.facts["backup"]))
     try:
         client = api_client(context.access)
-    except (NoClusterError, UnreachableClusterError) as error:
+    except OpsError as error:
         return {"status": "unknown", "found": str(error)}
     wanted = observe.wanted_objects(store, manifest, {})
-    objects.make_namespace(client, _NAMESPACE)
-    refused = objects.refusals(client, wanted, _NAMESPACE)
+    namespace = f"{_NAMESPACES}{_stamp(context)}"
+    objects.make_namespace(client, namespace)
+    refused = objects.refusals(client, wanted, namespace)
     if refused:
         return {"status": "fail", "found": "; ".join(refused)}
     return {"found": f"{len(wanted)} would be applied"}
@@ -216,25 +273,44 @@ def _look_into(context: Context, step: Step) -> Data:
     manifest = store.manifest(str(context.plan.facts["backup"]))
     kept = next(item for item in manifest.databases if item.name == name)
     identifier = _identifier(context, step.data["source"])
+    if context.results.get(f"rehearse-database:{name}", {}).get("status") != "ok":
+        return {"status": "skipped", "found": f"there is no copy {identifier} to look into"}
     declared = next((item for item in access.settings.databases if item.name == name), None)
     instance = databases.instance_state(rds, identifier)
-    if instance is None or declared is None:
-        return {"status": "fail", "found": f"there is no copy {identifier} to look into"}
+    if instance is None:
+        return {"status": "unknown", "found": f"the copy {identifier} is gone: somebody deleted it"}
+    if declared is None:
+        found = f"settings name no database {name}, so it is not known which one to look into"
+        return {"status": "unknown", "found": found}
     try:
         contents.refuse_unreachable(contents.address_of(instance, declared.database_name))
         address = contents.address_of(_with_password(context, identifier), declared.database_name)
-        found = contents.tables(address, access.client("secretsmanager"))
+        tables = contents.tables(address, access.client("secretsmanager"))
     except contents.UnreachableError as error:
         return {"status": "unknown", "found": str(error)}
-    other = contents.differences(kept.tables, found)
-    if other:
+    return compared(manifest, kept, tables)
+
+
+def compared(manifest: Manifest, kept: Snapshot, tables: Mapping[str, Table]) -> Data:
+    """Give what a look into a copy shows: a finding, and the tables that it says nothing of."""
+    if other := contents.differences(kept.tables, tables):
         return {"status": "fail", "found": "; ".join(other)}
     if not kept.tables:
-        return {
-            "status": "unknown",
-            "found": f"{len(found)} tables read; nothing was recorded to compare them with",
-        }
-    return {"found": f"{len(kept.tables)} tables as when the snapshot was taken"}
+        what = contents.checksums_of(kept.name)
+        why = next((item.why for item in manifest.not_backed_up if item.what == what), "")
+        if not why:
+            return {"found": "it had no tables when the snapshot was taken"}
+        found = f"{len(tables)} tables read, and nothing to compare them with: {why}"
+        return {"status": "unknown", "found": found}
+    left = contents.uncompared(kept.tables, tables)
+    number = len(kept.tables) - len(left)
+    found = f"{number} of {len(kept.tables)} tables as when the snapshot was taken"
+    if left:
+        found += "; not compared: " + "; ".join(f"{key}: {why}" for key, why in left.items())
+    # What was seen of the live database and is not of the copy is evidence that is missing.
+    missed = [key for key in left if kept.tables[key].checksum]
+    status: Status = "ok" if number and not missed else "unknown"
+    return {"status": status, "found": found, "uncompared": left}
 
 
 def _with_password(context: Context, identifier: str) -> Mapping[str, Any]:
@@ -243,6 +319,18 @@ def _with_password(context: Context, identifier: str) -> Mapping[str, Any]:
     key = naming.databases_key_alias(context.access.environment)
     found = databases.instance_state(rds, identifier) or {}
     if not found.get("MasterUserSecret"):
+        # It may make its first automated backup, and takes no change meanwhile.
+        context.wait(
+            f"{identifier} to take a change",
+            lambda: databases.awaited(
+                identifier,
+                databases.instance_state(rds, identifier),
+                "DBInstanceStatus",
+                *databases.READY,
+            ),
+            deadline_seconds=actions.RESTORE_SECONDS,
+            interval_seconds=databases.INTERVAL_SECONDS,
+        )
         rds.modify_db_instance(
             DBInstanceIdentifier=identifier,
             ManageMasterUserPassword=True,
@@ -273,17 +361,32 @@ def _clean_up(context: Context, _step: Step) -> Data:
         for step in context.plan.steps
         if step.action == "rehearse-database"
     ]
-    removed = [name for name in names if _remove(context, name)]
-    _remove_namespace(context)
+    removed, wrong = [], []
+    for name in names:
+        try:
+            if _delete(context, name):
+                removed.append(name)
+        except (CancelledError, PartialError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the next one costs as well
+            wrong.append(f"{name}: {_message(error)}")
+    for name in removed:
+        actions.deleted(context, name)
+    _remove_namespaces(context)
+    if wrong:
+        raise OpsError(f"Not all copies could be removed: {'; '.join(wrong)}")
     return {"removed": removed}
 
 
 def _leftover_gone(context: Context, step: Step) -> Data:
-    return {"removed": _remove(context, str(step.data["identifier"]))}
+    name = str(step.data["identifier"])
+    there = _delete(context, name)
+    actions.deleted(context, name)
+    return {"removed": there}
 
 
-def _remove(context: Context, identifier: str) -> bool:
-    """Delete a copy, if it is there; nothing that is not tagged as one is touched."""
+def _delete(context: Context, identifier: str) -> bool:
+    """Tell a copy to go, if it is there; nothing that is not tagged as one is touched."""
     rds = context.access.client("rds")
     found = databases.instance_state(rds, identifier)
     if found is None:
@@ -291,25 +394,34 @@ def _remove(context: Context, identifier: str) -> bool:
     if databases.REHEARSAL_TAG not in databases.tags(found):
         raise RefusedError(f"{identifier} is not tagged as a rehearsal's copy: it was left alone.")
     if found["DBInstanceStatus"] == "creating":
-        context.wait(
-            f"{identifier} to be made, so that it can be deleted",
-            lambda: databases.awaited(
-                identifier, databases.instance_state(rds, identifier), "DBInstanceStatus",
-                "available",
-            ),
-            deadline_seconds=actions.RESTORE_SECONDS, interval_seconds=databases.INTERVAL_SECONDS,
-        )  # fmt: skip
+        _await_made(context, identifier)
     if found["DBInstanceStatus"] != "deleting":
         rds.delete_db_instance(
             DBInstanceIdentifier=identifier,
             SkipFinalSnapshot=True,
             DeleteAutomatedBackups=True,
         )
-    actions.deleted(context, identifier)
     return True
 
 
-def _remove_namespace(context: Context) -> None:
+def _await_made(context: Context, identifier: str) -> None:
+    """Wait until a copy can be deleted, whether or not anything has become of it."""
+    rds = context.access.client("rds")
+
+    def missing() -> str:
+        found = databases.instance_state(rds, identifier) or {}
+        return "it is creating" if found.get("DBInstanceStatus") == "creating" else ""
+
+    context.wait(
+        f"{identifier} to be made, so that it can be deleted",
+        missing,
+        deadline_seconds=actions.RESTORE_SECONDS,
+        interval_seconds=databases.INTERVAL_SECONDS,
+    )
+
+
+def _remove_namespaces(context: Context) -> None:
+    """Delete the scratch namespace, and those that runs have left which were not resumed."""
     from ops.kubernetes import NoClusterError, UnreachableClusterError, api_client
 
     if not any(step.id == "rehearse-objects" for step in context.plan.steps):
@@ -318,76 +430,111 @@ def _remove_namespace(context: Context) -> None:
         client = api_client(context.access)
     except (NoClusterError, UnreachableClusterError):
         return
-    objects.remove_namespace(client, _NAMESPACE)
+    for name in objects.namespaces(client, _NAMESPACES):
+        objects.remove_namespace(client, name)
 
 
 def _write_proof(context: Context, _step: Step) -> Data:
-    """Store that the backup was restored, if it was."""
-    found = list(checks(context))
-    bad = [item.name for item in found if item.status == "fail"]
-    if bad:
-        return {"written": False, "because": f"not proven: {', '.join(bad)}"}
+    """Store what is known of the backup now, where that is more than was known."""
     store, backup = open_store(context.access), str(context.plan.facts["backup"])
-    manifest = store.manifest(backup)
-    points = [item.created for item in manifest.databases] or [manifest.created]
-    proof = {
-        "at": context.now().isoformat(timespec="seconds"),
-        "run": context.journal.run,
-        "recovery_point": min(points).isoformat(timespec="seconds"),
-        "recovery_seconds": recovery_seconds(context.results),
-        "contents": "unknown" if any(item.status == "unknown" for item in found) else "equal",
-        "checks": {item.name: item.found for item in found},
+    proof = _proof(context, store.manifest(backup))
+    if proof is None:
+        tried = ", ".join(item.name for item in checks(context) if item.status == "unknown")
+        return {"written": False, "because": f"it could not be restored: {tried}"}
+    if not proof.supersedes(former := audit.kept_proof(store, backup)):
+        known = former.said if former else ""
+        return {"written": False, "because": f"more is known already: {known}", **asdict(proof)}
+    store.put(backup, PROVEN, proof.to_bytes())
+    return {"written": True, "said": proof.said, **asdict(proof)}
+
+
+def _proof(context: Context, manifest: Manifest) -> Proof | None:
+    """Give what is to be written down; None where nothing was learned of the backup."""
+    found = checks(context)
+    failed = tuple(item.name for item in found if item.status == "fail")
+    restored = _results(context, "rehearse-database")
+    needed = (*restored.values(), *_results(context, "rehearse-parameters").values())
+    if not failed and any(detail.get("status") != "ok" for detail in needed):
+        return None
+    read = _results(context, "rehearse-contents")
+    names = [item.name for item in manifest.databases]
+    points = [item.created for item in manifest.databases if item.name in restored]
+    return Proof(
+        at=context.now().isoformat(timespec="seconds"),
+        run=context.journal.run,
+        result="failed" if failed else "proven",
+        databases=tuple(name for name in names if name in restored),
+        left_out=tuple(name for name in names if name not in restored),
+        contents=_seen(found, read.values()),
+        failed=failed,
+        unknown=tuple(item.name for item in found if item.status == "unknown"),
+        uncompared={
+            f"{name} {table}": why
+            for name, detail in read.items()
+            for table, why in detail.get("uncompared", {}).items()
+        },
+        recovery_point=min(points or [manifest.created]).isoformat(timespec="seconds"),
+        recovery_seconds=recovery_seconds(restored.values()),
+        paused=any(detail.get("paused") for detail in restored.values()),
+        checks={item.name: item.found for item in found},
+    )
+
+
+def _results(context: Context, action: str) -> dict[str, Data]:
+    """Give what the steps of an action have found: database → detail, empty where it did not end.
+
+    A step that is of no database is there as "".
+    """
+    return {
+        str(step.data.get("name", "")): context.results.get(step.id, {})
+        for step in context.plan.steps
+        if step.action == action
     }
-    store.put(backup, PROVEN, json.dumps(proof, indent=2).encode() + b"\n")
-    return {"written": True, **proof}
 
 
-def recovery_seconds(results: Mapping[str, Data]) -> float:
-    """Give how long the slowest database took to be available again."""
-    took = [
-        float(detail["seconds"])
-        for name, detail in results.items()
-        if name.startswith("rehearse-database:")
-    ]
-    return max(took, default=0.0)
+def _seen(found: Iterable[Check], read: Iterable[Data]) -> Contents:
+    if any(detail.get("status") == "fail" for detail in read):
+        return "different"
+    return "equal" if all(item.status == "ok" for item in found) else "unknown"
+
+
+def recovery_seconds(restored: Collection[Data]) -> float | None:
+    """Give how long it took until all databases were available; None where one never was."""
+    if any(detail.get("status") != "ok" for detail in restored):
+        return None
+    return max((float(detail["seconds"]) for detail in restored), default=0.0)
 
 
 def checks(context: Context) -> list[Check]:
     """Give what the rehearsal has found, as checks."""
     found = []
     for step in context.plan.steps:
-        detail = context.results.get(step.id)
-        if step.action in _REHEARSED and detail is not None:
+        if step.action in _REHEARSED:
+            detail = context.results.get(step.id) or {
+                "status": "unknown",
+                "found": "it did not end, see the steps",
+            }
             found.append(
                 Check(
                     name=step.id.replace(":", " "),
                     status=detail["status"],
                     found=str(detail["found"]),
                     expected=step.summary,
-                    remedy=_REMEDIES.get(detail["status"], ""),
+                    remedy=_REMEDIES.get((step.action, detail["status"]), "")
+                    or _REMEDIES.get(("", detail["status"]), ""),
                 )
             )
     return found
 
 
 def verify(context: Context) -> tuple[Check, ...]:
-    """Give the findings, the measured times, and that nothing is left."""
+    """Give the findings, the measured times, what is known now, and that nothing is left."""
     access = context.access
     there = databases.instances(access.client("rds"))
     left = leftovers(there, access.environment)
-    proof = context.results["write-proof"]
     return (
         *checks(context),
-        Check(
-            name="recovery time",
-            status="ok",
-            found=f"{recovery_seconds(context.results):.0f} s until databases were available",
-        ),
-        Check(
-            name="recovery point",
-            status="ok" if proof["written"] else "skipped",
-            found=str(proof.get("recovery_point") or proof["because"]),
-        ),
+        *_written(context.results["write-proof"]),
         Check(
             name="cleaned up",
             status="fail" if left else "ok",
@@ -397,10 +544,35 @@ def verify(context: Context) -> tuple[Check, ...]:
     )
 
 
-_REMEDIES: Final = {
-    "fail": "restore from another backup, and make a new one",
-    "unknown": "rehearse from a machine inside the VPC, with PGSSLROOTCERT naming RDS's bundle",
+def _written(proof: Data) -> Iterator[Check]:
+    """Give what was measured, and what was written down beside the backup."""
+    seconds = proof.get("recovery_seconds")
+    if seconds is None:
+        for name in ("recovery time", "recovery point"):
+            yield Check(name=name, status="skipped", found="not every database was restored")
+    else:
+        pause = ", with the pause before the run was resumed" if proof["paused"] else ""
+        found = f"{seconds:.1f} s until all databases were available{pause}"
+        yield Check(name="recovery time", status="ok", found=found)
+        point = f"{proof['recovery_point']}, of the oldest snapshot"
+        yield Check(name="recovery point", status="ok", found=point)
+    yield Check(
+        name="written down",
+        status="ok" if proof["written"] else "skipped",
+        found=str(proof["said"] if proof["written"] else f"no: {proof['because']}"),
+    )
+
+
+_REMEDIES: Final[Mapping[tuple[str, str], str]] = {
+    ("", "fail"): "restore from another backup, and make a new one",
+    ("", "unknown"): "mend what is said, and rehearse again: it says nothing of the backup",
+    ("rehearse-contents", "unknown"): "rehearse from a machine inside the VPC, with PGSSLROOTCERT "
+    "naming RDS's bundle",
+    ("rehearse-objects", "unknown"): "rehearse from a machine that reaches the cluster",
 }
+"""Action and status → what to do; without an action: of any other."""
+_RESTORING: Final = ("rehearse-database", "rehearse-parameters")
+"""What has to have gone well for a backup to be proven."""
 _REHEARSED: Final[Mapping[str, Callable[[Context, Step], Data | None]]] = {
     "rehearse-database": _database,
     "rehearse-parameters": _parameters,

@@ -405,8 +405,8 @@ def notes(seen: Seen, settings: Settings, asked: Asked) -> tuple[str, ...]:
 
 
 def _points(manifest: Manifest) -> str:
-    moments = [manifest.created, *(item.created for item in manifest.databases)]
-    return f"{max(moments):%Y-%m-%d %H:%M:%S} UTC"
+    moments = [item.created for item in manifest.databases] or [manifest.created]
+    return f"{min(moments):%Y-%m-%d %H:%M:%S} UTC"
 
 
 _SITUATIONS: Final = {

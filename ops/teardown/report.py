@@ -39,7 +39,9 @@ class Backups:
     """The newest whole one; empty: there is none."""
     verified: str = ""
     proven: str = ""
-    """When one was last restored onto a copy; empty: never."""
+    """What is known of the last one that was restored onto copies, all of it; empty: none was."""
+    rehearsed: str = ""
+    """What the last rehearsal has shown, where it is another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +102,8 @@ class Losses:
                 else "there is no earlier backup"
             )
             yield f"last proven restore: {self.backups.proven or 'never'}"
+            if self.backups.rehearsed:
+                yield f"last rehearsal: {self.backups.rehearsed}"
         for claim in self.claims:
             fate = "stays in AWS, as its reclaim policy says" if claim.retained else "is deleted"
             volume = claim.handle or claim.volume or "no volume"
@@ -296,10 +300,14 @@ def last_backups(access: Access) -> Backups:
     from ops.backup.store import open_store
 
     whole = [entry for entry in entries(open_store(access)) if entry.complete]
+    rehearsals = sorted((item.proof.at, item.id, item.proof) for item in whole if item.proof)
+    proven = [f"{proof.said} ({id_})" for _, id_, proof in rehearsals if proof.whole][-1:]
+    rehearsed = [f"{proof.said} ({id_})" for _, id_, proof in rehearsals][-1:]
     return Backups(
         last=whole[-1].id if whole else "",
         verified=whole[-1].verified if whole else "",
-        proven=max((entry.proven for entry in whole), default=""),
+        proven="".join(proven),
+        rehearsed="".join(rehearsed) if rehearsed != proven else "",
     )
 
 

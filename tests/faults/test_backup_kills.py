@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -97,8 +98,18 @@ class TestInTheirOrder:
         run = world.last_run()
         world.kill_at("before clean-up", "resume", run, "--yes")
         world.kill_at("after clean-up", "resume", run, "--yes")
-        world.report("resume", run, "--yes", code=4)
+        ended = world.report("resume", run, "--yes", code=4)
         assert world.databases() == [RESTORED]
+        # What was waited for before the kill counts, and so does the pause, which is told.
+        records = read(run, world.home / ".ops" / "runs", None).records
+        begun, resumed = (
+            next(item["at"] for item in records if (item["kind"], item.get("step")) == wanted)
+            for wanted in (("intent", "rehearse-database:main"), ("resumed", None))
+        )
+        passed = dt.datetime.fromisoformat(resumed) - dt.datetime.fromisoformat(begun)
+        proof = ended["facts"]["write-proof"]
+        assert proof["recovery_seconds"] >= passed.total_seconds()
+        assert proof["paused"]
 
     def test_a_copy_that_nobody_resumed_goes_with_the_next_rehearsal(self, world: World) -> None:
         arguments = ("restore", "dev", "--from", self.backup, "--rehearse")

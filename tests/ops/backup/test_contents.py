@@ -2,126 +2,56 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
 import json
-import os
-import shutil
-import socket
-import ssl
-import subprocess
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import pg8000.dbapi
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from botocore.exceptions import ClientError
 
 from ops.backup import contents
 from ops.backup.contents import Address, UnreachableError
 from ops.backup.manifest import Table
+from tests.ops.backup import postgres
+from tests.ops.backup.postgres import Server
 
 PASSWORD = "v3ry-s3cret"
-
-
-def programs() -> Path | None:
-    """Find where PostgreSQL's programs are."""
-    on_path = shutil.which("initdb")
-    found = [Path(on_path).parent] if on_path else []
-    found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    return next((path for path in found if (path / "initdb").exists()), None)
-
-
-@dataclass(frozen=True)
-class Server:
-    """A PostgreSQL of the tests' own, that speaks TLS alone."""
-
-    folder: Path
-    address: Address
-    execute: Callable[..., None]
-    """Runs statements."""
+ARN = "arn:secret"
 
 
 class Secrets:
     """Has the master user's secret."""
 
     def get_secret_value(self, SecretId: str) -> dict[str, str]:  # noqa: N803
-        assert SecretId == "arn:secret"
+        assert SecretId == ARN
         return {"SecretString": json.dumps({"username": "master", "password": PASSWORD})}
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """A server with two tables."""
-    found = programs()
-    if found is None:
-        pytest.skip("no PostgreSQL was found on this machine")
-    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
-    # It refuses to be run as root.
-    owner: dict[str, Any] = {"user": "postgres"} if os.geteuid() == 0 else {}
-    _certificate(folder)
-    (folder / "password").write_text(PASSWORD)
-    if owner:
-        for path in (folder, *folder.iterdir()):
-            shutil.chown(path, "postgres")
-    data, port = folder / "data", _free_port()
-    subprocess.run(
-        [
-            *(str(found / "initdb"), "-D", str(data), "-U", "master", "-A", "scram-sha-256"),
-            *("--pwfile", str(folder / "password"), "--no-sync"),
-        ],
-        check=True, capture_output=True, cwd=folder, **owner,
-    )  # fmt: skip
-    options = {
-        "ssl": "on", "ssl_cert_file": folder / "cert.pem", "ssl_key_file": folder / "key.pem",
-        "port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": folder,
-        "fsync": "off",
-    }  # fmt: skip
-    process = subprocess.Popen(
-        [found / "postgres", "-D", data, *(f"-c{name}={value}" for name, value in options.items())],
-        stderr=subprocess.DEVNULL, cwd=folder, **owner,
-    )  # fmt: skip
-
-    def execute(*statements: str) -> None:
-        trusting = ssl.create_default_context(cafile=str(folder / "cert.pem"))
-        connection = pg8000.dbapi.connect(
-            "master", "127.0.0.1", "postgres", port, PASSWORD, ssl_context=trusting
+    with postgres.machine() as machine:
+        made = machine.make("server", "master", PASSWORD)
+        made.execute(
+            "CREATE TABLE people (name text, age int)",
+            "INSERT INTO people SELECT 'p' || i, i FROM generate_series(1, 1000) AS i",
+            'CREATE SCHEMA "Odd"',
+            'CREATE TABLE "Odd"."Ta ble" (x int)',
         )
-        for statement in statements:
-            connection.cursor().execute(statement)
-        connection.commit()
-        connection.close()
-
-    try:
-        _await_server(process, lambda: execute("SELECT 1"))
-        address = Address(host="127.0.0.1", port=port, database="postgres", secret_arn="arn:secret")
-        execute('CREATE TABLE people (name text, age int); CREATE SCHEMA "Odd"')
-        execute('CREATE TABLE "Odd"."Ta ble" (x int)')
-        execute("INSERT INTO people SELECT 'p' || i, i FROM generate_series(1, 1000) AS i")
-        yield Server(folder, address, execute)
-    finally:
-        process.terminate()
-        process.wait(30)
-        shutil.rmtree(folder)
+        yield made
 
 
 @pytest.fixture(autouse=True)
 def bundle(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Names the authority that the server is known by, where there is a server."""
     if "server" in request.fixturenames:
-        folder = request.getfixturevalue("server").folder
-        monkeypatch.setenv(contents.CA_VARIABLE, str(folder / "cert.pem"))
+        certificate = request.getfixturevalue("server").certificate
+        monkeypatch.setenv(contents.CA_VARIABLE, str(certificate))
 
 
 def test_rows_and_checksums_are_read_of_every_table(server: Server) -> None:
-    found = contents.tables(server.address, Secrets())
+    found = contents.tables(server.address(ARN), Secrets())
     assert {name: table.rows for name, table in found.items()} == {
         '"Odd"."Ta ble"': 0,
         "public.people": 1000,
@@ -129,12 +59,12 @@ def test_rows_and_checksums_are_read_of_every_table(server: Server) -> None:
 
 
 def test_the_order_of_rows_is_no_difference_and_one_other_value_is(server: Server) -> None:
-    before = contents.tables(server.address, Secrets())
+    before = contents.tables(server.address(ARN), Secrets())
     server.execute("CREATE TABLE sorted AS SELECT * FROM people ORDER BY age DESC")
     server.execute("DROP TABLE people", "ALTER TABLE sorted RENAME TO people")
-    assert contents.differences(before, contents.tables(server.address, Secrets())) == []
+    assert contents.differences(before, contents.tables(server.address(ARN), Secrets())) == []
     server.execute("UPDATE people SET age = age + 1 WHERE name = 'p500'")
-    (said,) = contents.differences(before, contents.tables(server.address, Secrets()))
+    (said,) = contents.differences(before, contents.tables(server.address(ARN), Secrets()))
     assert said == "public.people has other content in its 1000 rows"
     server.execute("UPDATE people SET age = age - 1 WHERE name = 'p500'")
 
@@ -144,16 +74,16 @@ def test_without_the_authoritys_certificate_nobody_logs_in(
 ) -> None:
     monkeypatch.delenv(contents.CA_VARIABLE)
     with pytest.raises(UnreachableError, match="PGSSLROOTCERT"):
-        contents.tables(server.address, Secrets())
-    _certificate(tmp_path)
+        contents.tables(server.address(ARN), Secrets())
+    postgres.certify(tmp_path)
     monkeypatch.setenv(contents.CA_VARIABLE, str(tmp_path / "cert.pem"))
     with pytest.raises(UnreachableError, match="no connection") as caught:
-        contents.tables(server.address, Secrets())
+        contents.tables(server.address(ARN), Secrets())
     assert PASSWORD not in str(caught.value)
 
 
 def test_what_does_not_answer_is_not_reachable() -> None:
-    address = Address(host="127.0.0.1", port=_free_port(), database="d", secret_arn="arn:secret")
+    address = Address(host=postgres.HOST, port=postgres.free_port(), database="d", secret_arn=ARN)
     with pytest.raises(UnreachableError, match="not reachable from this machine"):
         contents.tables(address, Secrets())
     with pytest.raises(UnreachableError, match="no address"):
@@ -174,52 +104,108 @@ def test_of_a_table_that_was_written_to_meanwhile_only_that_it_is_there_is_expec
     assert contents.differences(expected, {"b": before["b"]}) == ["a is missing"]
 
 
-def _certificate(folder: Path) -> None:
-    """Write a certificate that vouches for itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(tz=dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
+def test_a_table_that_may_not_be_read_is_named_and_the_others_are_read(server: Server) -> None:
+    server.execute(
+        "CREATE ROLE reader LOGIN PASSWORD 'r3ader'",
+        'GRANT USAGE ON SCHEMA "Odd" TO reader',
+        'GRANT SELECT ON "Odd"."Ta ble" TO reader',
     )
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
+    found = contents.read(lambda: server.connect(username="reader", password="r3ader"))
+    assert found["public.people"].unread == "permission denied for table people"
+    assert found['"Odd"."Ta ble"'] == Table(rows=0, checksum="0")
+
+
+def test_a_view_that_holds_nothing_yet_keeps_no_table_from_being_read(server: Server) -> None:
+    server.execute("CREATE MATERIALIZED VIEW ages AS SELECT age FROM people WITH NO DATA")
+    try:
+        found = contents.tables(server.address(ARN), Secrets())
+    finally:
+        server.execute("DROP MATERIALIZED VIEW ages")
+    assert "has not been populated" in found["public.ages"].unread
+    assert found["public.people"].rows == 1000
+
+
+def test_what_is_not_come_to_in_time_is_named(server: Server) -> None:
+    seconds = iter((0.0, 1.0, contents.BUDGET_SECONDS + 1.0))
+    found = contents.read(server.connect, now=lambda: next(seconds))
+    assert found['"Odd"."Ta ble"'].checksum
+    assert found["public.people"] == Table(
+        rows=0, checksum="", unread="it was not come to within 15 minutes"
     )
-    (folder / "key.pem").chmod(0o600)
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+def test_a_table_that_takes_longer_than_there_is_time_is_left(server: Server) -> None:
+    seconds = iter((0.0, 1.0, contents.BUDGET_SECONDS - 0.01))
+    holder = server.connect()
+    try:
+        holder.cursor().execute("LOCK TABLE people IN ACCESS EXCLUSIVE MODE")
+        found = contents.read(server.connect, now=lambda: next(seconds))
+    finally:
+        holder.close()
+    assert found['"Odd"."Ta ble"'].checksum
+    assert found["public.people"].unread == "canceling statement due to statement timeout"
 
 
-def _await_server(process: subprocess.Popen[bytes], ask: Callable[[], None]) -> None:
-    """Wait until it answers: it takes connections before it takes questions."""
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            ask()
-        except (OSError, pg8000.Error):
-            assert process.poll() is None, "PostgreSQL ended"
-            assert time.monotonic() < deadline, "PostgreSQL does not answer"
-            time.sleep(0.05)
-        else:
-            return
+def test_a_large_table_is_named_and_not_read(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents, "LARGEST_BYTES", 8192)
+    found = contents.read(server.connect)
+    assert found['"Odd"."Ta ble"'].checksum
+    assert "it is larger than" in found["public.people"].unread
+
+
+def test_a_table_that_was_read_can_be_changed_before_all_of_them_are(server: Server) -> None:
+    def changed() -> float:
+        if next(asked) == 2:  # the first was read, and the second is not yet
+            server.execute("SET lock_timeout = '5s'", 'ALTER TABLE "Odd"."Ta ble" ADD y int')
+        return 0.0
+
+    asked = iter(range(10))
+    assert contents.read(server.connect, now=changed)["public.people"].rows == 1000
+    server.execute('ALTER TABLE "Odd"."Ta ble" DROP y')
+
+
+@pytest.mark.parametrize(
+    ("secret", "said"),
+    [
+        (
+            ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetSecretValue"),
+            "AccessDenied",
+        ),
+        ("{}", "no username and password"),
+        ("no JSON, v3ry-s3cret", "no username and password"),
+    ],
+)
+def test_a_secret_that_cannot_be_read_makes_it_unreachable(
+    server: Server, secret: Exception | str, said: str
+) -> None:
+    class Refusing:
+        def get_secret_value(self, SecretId: str) -> dict[str, str]:  # noqa: N803
+            if isinstance(secret, Exception):
+                raise secret
+            return {"SecretString": secret}
+
+    with pytest.raises(UnreachableError, match=said) as caught:
+        contents.tables(server.address(ARN), Refusing())
+    assert PASSWORD not in str(caught.value)
+
+
+def test_what_was_not_read_on_either_side_is_no_difference_and_is_told() -> None:
+    whole = Table(rows=1, checksum="1")
+    unread = Table(rows=0, checksum="", unread="permission denied")
+    busy = Table(rows=7, checksum="")
+    expected, found = {"a": whole, "b": unread, "c": busy}, {"a": unread, "b": whole, "c": whole}
+    assert contents.differences(expected, found) == []
+    assert contents.uncompared(expected, found) == {
+        "a": "in the copy: permission denied",
+        "b": "permission denied",
+        "c": "it was written to while the backup was made",
+    }
+
+
+def test_a_table_that_one_look_could_not_read_is_not_expected_to_be_equal() -> None:
+    whole = Table(rows=1, checksum="1")
+    unread = Table(rows=0, checksum="", unread="permission denied")
+    for before, after in ((whole, unread), (unread, whole), (unread, unread)):
+        assert contents.quiet({"a": before}, {"a": after})["a"].unread == "permission denied"

@@ -134,6 +134,19 @@ def make(folder: Path, program: Path | None = None, environment: str = "dev") ->
     return world
 
 
+def add_database(world: World, name: str) -> None:
+    """Let the stack file declare another database beside its own, like it."""
+    last = "        stop_on_emergency: true"
+    file = world.project / naming.stack_file("dev")
+    lines = file.read_text().splitlines()
+    first, end = lines.index("      - name: main"), lines.index(last) + 1
+    like = "\n".join(lines[first:end])
+    other = like.replace("name: main", f"name: {name}").replace(
+        "identifier: mono-repo-dev", f"identifier: mono-repo-dev-{name}"
+    )
+    world.say(last, f"{last}\n{other}\n        database_name: {name}")
+
+
 def put_parameters(world: World) -> None:
     """Make what operators own: a secret and a flag."""
     ssm = world.client("ssm")
