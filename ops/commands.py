@@ -17,7 +17,7 @@ from ops.access import Access, StackKind
 from ops.errors import ExitCode
 from ops.render import Line
 from ops.report import Header, OutputsReport, UpdateReport, to_json
-from ops.stack import open_stack, open_to_look, require_cli
+from ops.stack import exported, open_stack, open_to_look, require_cli
 from ops.terminal import Terminal
 from ops.tree import UpdateLog
 
@@ -131,6 +131,8 @@ class StackCommand:
         """Preview, ask, act and verify; a preview that fails changes nothing."""
         from ops import program, update
 
+        if options.clear_pending_creates:
+            self._refuse_forgetting()
         previewed = program.digest(self.access.root)
         planned = self._update(command, options, dry_run=True)
         if planned.result == "failed":
@@ -217,6 +219,14 @@ class StackCommand:
             return update.exit_code(prepared)
         with protection.unmarked(self.stack, guarded, self.setting.terminal.note):
             return self.change("destroy", options, yes=True, detailed=detailed)[1]
+
+    def _refuse_forgetting(self) -> None:
+        """Refuse to forget creations of which something may be there: the CLI does not look."""
+        from ops import pending
+
+        deployment = exported(self.stack).get("deployment") or {}
+        entries = deployment.get("resources") or ()
+        pending.refuse_forgetting(self.access, entries, pending.creations(deployment))
 
     def _bring_home(self) -> None:
         """Take a bootstrap's state out of the bucket that goes with it."""

@@ -136,21 +136,48 @@ def _indent(line: str) -> int:
 
 
 @contextmanager
-def unmarked(stack: Stack, urns: tuple[str, ...], tell: Callable[[str], None]) -> Iterator[None]:
+def unmarked(
+    stack: Stack,
+    urns: tuple[str, ...],
+    tell: Callable[[str], None],
+    *,
+    also: Collection[str] = (),
+) -> Iterator[None]:
     """Take the state's mark off these resources, and put it back on whatever is left of them.
 
-    However the block ends, what is still in the state then is protected again; after a kill, the
-    next `up` protects what the program declares as protected.
+    However the block ends, what is still in the state then is protected again, and so is what
+    `also` names, whose mark was taken off before; after a kill, the next `up` protects what the
+    program declares as protected.
     """
     _mark(stack, "unprotect", urns)
     try:
         yield
     finally:
-        left = {entry["urn"] for entry in entries(stack)}
-        again = tuple(urn for urn in urns if urn in left)
-        _mark(stack, "protect", again)
-        if again:
-            tell(f"Protected again, as they are still there: {len(again)}. Run `up` to keep them.")
+        if again := protect_left(stack, {*urns, *also}, tell):
+            tell(f"Protected again, as they are still there: {again}. Run `up` to keep them.")
+
+
+def protect_left(stack: Stack, urns: Collection[str], tell: Callable[[str], None]) -> int:
+    """Mark what is left of these resources in the state as protected; give how many are.
+
+    A state that cannot be written now is told, and does not hide why something failed before.
+    """
+    from pulumi.automation import CommandError
+
+    from ops.update import error_text
+
+    if not urns:
+        return 0
+    try:
+        left = [entry for entry in entries(stack) if entry["urn"] in urns]
+        _mark(stack, "protect", tuple(item["urn"] for item in left if not item.get("protect")))
+    except CommandError as error:
+        tell(
+            f"{len(urns)} resources could not be protected again in the state: `up` protects "
+            f"what is left of them. {error_text(error)}"
+        )
+        return 0
+    return len(left)
 
 
 def _mark(stack: Stack, verb: Literal["protect", "unprotect"], urns: tuple[str, ...]) -> None:

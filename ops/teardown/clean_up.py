@@ -7,14 +7,16 @@ destroyed until AWS has neither the balancers nor the volumes any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from infra import naming
 from ops.errors import DeadlineError, OpsError, RefusedError
 from ops.plan import Data, Step
+from ops.teardown import freshness
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -29,6 +31,18 @@ EVICTION_SECONDS: Final = 600.0
 PAGE: Final = 500
 AUTOSCALER: Final = ("kube-system", "cluster-autoscaler")
 """What would bring new nodes for the pods that are held back."""
+AUTOSCALER_REPLICAS: Final = 2
+"""How many of them the program asks for."""
+WAY_BACK: Final = (
+    "kubectl uncordon $(kubectl get nodes -o name); kubectl -n "
+    f"{AUTOSCALER[0]} scale deployment {AUTOSCALER[1]} --replicas={AUTOSCALER_REPLICAS}"
+)
+"""How nodes that were held are given back."""
+CLAIMS: Final = "clean-up-claims"
+_VOLUMES_AT_ONCE: Final = 200
+"""Values that a filter of EC2 takes."""
+_TAGS_AT_ONCE: Final = 20
+"""Load balancers whose tags AWS gives in one call."""
 
 Pods = Literal["evict", "delete"]
 """`evict`: disruption budgets are kept. `delete`: they are not, since all goes anyway."""
@@ -48,6 +62,10 @@ class Claim:
     """Its volume stays when the claim goes: that is what its reclaim policy says."""
     size: str = ""
     """As it was asked for, `20Gi`."""
+    uid: str = ""
+    """What tells it from another one of its name."""
+    of_pod: bool = False
+    """It was made for one pod and goes with it: nothing in it outlives the pod."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +76,8 @@ class Contents:
     """`namespace/name` of Services of type LoadBalancer."""
     ingresses: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
+    uids: Mapping[str, str] = field(default_factory=dict)
+    """`kind namespace/name` → what tells a Service or an Ingress from another one of its name."""
 
     @property
     def names(self) -> dict[str, list[str]]:
@@ -78,15 +98,20 @@ def look(client: ApiClient) -> Contents:
 
     core, networking = CoreV1Api(client), NetworkingV1Api(client)
     volumes = {item.metadata.name: item for item in _all(core.list_persistent_volume)}
+    services = [
+        item
+        for item in _all(core.list_service_for_all_namespaces)
+        if item.spec.type == "LoadBalancer"
+    ]
+    ingresses = list(_all(networking.list_ingress_for_all_namespaces))
     return Contents(
-        services=tuple(
-            sorted(
-                _name(item)
-                for item in _all(core.list_service_for_all_namespaces)
-                if item.spec.type == "LoadBalancer"
-            )
-        ),
-        ingresses=tuple(sorted(map(_name, _all(networking.list_ingress_for_all_namespaces)))),
+        services=tuple(sorted(map(_name, services))),
+        ingresses=tuple(sorted(map(_name, ingresses))),
+        uids={
+            f"{kind} {_name(item)}": item.metadata.uid
+            for kind, items in (("Service", services), ("Ingress", ingresses))
+            for item in items
+        },
         claims=tuple(
             sorted(
                 (
@@ -122,15 +147,20 @@ def clean_up_steps(contents: Contents, env: str, *, pods: Pods, stage: int) -> t
         handles = [item.handle for item in contents.claims if item.handle and not item.retained]
         steps.append(
             Step(
-                id="clean-up-claims",
-                action="clean-up-claims",
+                id=CLAIMS,
+                action=CLAIMS,
                 kind="cluster clean-up",
                 target=cluster,
                 summary=f"hold the nodes of {cluster}, {pods} the pods with volumes, and delete "
                 f"the claims: {_listed(claims)}",
                 stage=stage + 1,
                 destructive=True,
-                data={"claims": claims, "pods": pods, "volumes": handles},
+                data={
+                    "claims": claims,
+                    "uids": {claim.name: claim.uid for claim in contents.claims},
+                    "pods": pods,
+                    "volumes": handles,
+                },
             )
         )
     if steps:
@@ -162,14 +192,15 @@ def delete_balancers(context: Context, step: Step) -> Data | None:
     client = _client(context)
     if client is None:
         return None
+    freshness.refuse_old_backup(context)
     core, networking = CoreV1Api(client), NetworkingV1Api(client)
     planned = {"Service": step.data["services"], "Ingress": step.data["ingresses"]}
     found = look(client)
     _refuse_unplanned(planned, replace(found, claims=()))
     for name in found.services:
-        _delete(core.delete_namespaced_service, name)
+        _delete(core.delete_namespaced_service, name, found.uids[f"Service {name}"])
     for name in found.ingresses:
-        _delete(networking.delete_namespaced_ingress, name)
+        _delete(networking.delete_namespaced_ingress, name, found.uids[f"Ingress {name}"])
 
     def missing() -> str:
         return _balancers_left(core, networking, found)
@@ -179,27 +210,70 @@ def delete_balancers(context: Context, step: Step) -> Data | None:
 
 
 def delete_claims(context: Context, step: Step) -> Data | None:
-    """Delete claims and the pods that use them, and wait until both and the volumes are gone."""
+    """Delete claims and the pods that use them, and wait until both and the volumes are gone.
+
+    The pods go first, then what would make them and their claims again, then the claims: one that
+    goes while its StatefulSet is there comes back.
+    """
     from kubernetes.client import CoreV1Api
 
     client = _client(context)
     if client is None:
         return None
+    freshness.refuse_old_backup(context)
     core = CoreV1Api(client)
-    found = look(client)
+    claims = _planned_claims(context, step, look(client))
+    names = [claim.name for claim in claims]
+    try:
+        _hold_nodes(context, client, core)
+        _remove_pods(context, core, names, step.data["pods"])
+        _rest_stateful_sets(context, client, core, names)
+        for claim in claims:
+            _delete(core.delete_namespaced_persistent_volume_claim, claim.name, claim.uid)
+        _remove_pods(context, core, names, step.data["pods"])  # who came meanwhile
+        gone = _Gone(
+            uids={claim.uid for claim in claims}, names={*step.data["claims"]}, tell=context.note
+        )
+        handles = {claim.handle for claim in claims if claim.handle and not claim.retained}
+
+        def missing() -> str:
+            return gone.claims_left(core, {*handles, *step.data["volumes"]})
+
+        context.wait("the claims and their volumes to go", missing, deadline_seconds=GONE_SECONDS)
+    except OpsError:
+        context.note(f"The nodes are held. To give them back: {WAY_BACK}")
+        raise
+    return {"claims": names}
+
+
+def _planned_claims(context: Context, step: Step, found: Contents) -> list[Claim]:
+    """Give the claims that are to go; what was made since the plan and has a volume refuses it.
+
+    One that came back under its name and has no volume stands for nothing in AWS. Those of pods
+    come and go with them.
+    """
+    uids = step.data.get("uids") or {}
+    again = [
+        item
+        for item in found.claims
+        if not item.of_pod and item.uid != uids.get(item.name, item.uid)
+    ]
+    empty = [item for item in again if not item.volume]
+    for item in empty:
+        context.note(_came_back(item.name))
+    known = [item for item in found.claims if item not in empty]
     _refuse_unplanned(
-        {"PersistentVolumeClaim": step.data["claims"]}, replace(found, services=(), ingresses=())
+        {"PersistentVolumeClaim": step.data["claims"]},
+        Contents(claims=tuple(item for item in known if not item.of_pod)),
     )
-    _hold_nodes(client, core)
-    for claim in found.claims:
-        _delete(core.delete_namespaced_persistent_volume_claim, claim.name)
-    _remove_pods(context, core, [claim.name for claim in found.claims], step.data["pods"])
-
-    def missing() -> str:
-        return _claims_left(core, set(step.data["claims"]), set(step.data["volumes"]))
-
-    context.wait("the claims and their volumes to go", missing, deadline_seconds=GONE_SECONDS)
-    return {"claims": [claim.name for claim in found.claims]}
+    made_again = [item.name for item in again if item.volume]
+    if made_again:
+        raise RefusedError(
+            f"The claims {_listed(made_again)} were made again since the plan, and have other "
+            "volumes now. They were left alone, and nothing further was destroyed. Look at them, "
+            f"and plan again: ops teardown {context.access.environment} --dry-run"
+        )
+    return known
 
 
 def await_gone(context: Context, step: Step) -> None:
@@ -224,19 +298,31 @@ def balancers_of_cluster(access: Access) -> Iterator[str]:
         for page in newer.get_paginator("describe_load_balancers").paginate()
         for item in page["LoadBalancers"]
     ]
-    for batch in _batches(arns, 20):
-        for item in newer.describe_tags(ResourceArns=batch)["TagDescriptions"]:
-            if _is_of_cluster(tag_map(item["Tags"]), cluster):
-                yield f"load balancer {item['ResourceArn'].rpartition('/')[0].rpartition('/')[2]}"
+    for item in _tags(newer, "ResourceArns", arns):
+        if _is_of_cluster(tag_map(item["Tags"]), cluster):
+            yield f"load balancer {item['ResourceArn'].rpartition('/')[0].rpartition('/')[2]}"
     names = [
         item["LoadBalancerName"]
         for page in classic.get_paginator("describe_load_balancers").paginate()
         for item in page["LoadBalancerDescriptions"]
     ]
-    for batch in _batches(names, 20):
-        for item in classic.describe_tags(LoadBalancerNames=batch)["TagDescriptions"]:
-            if _is_of_cluster(tag_map(item["Tags"]), cluster):
-                yield f"load balancer {item['LoadBalancerName']}"
+    for item in _tags(classic, "LoadBalancerNames", names):
+        if _is_of_cluster(tag_map(item["Tags"]), cluster):
+            yield f"load balancer {item['LoadBalancerName']}"
+
+
+def _tags(client: Any, argument: str, ids: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    """Give the tags of load balancers; of one that has gone since it was listed there are none."""
+    for batch in _batches(ids, _TAGS_AT_ONCE):
+        try:
+            yield from client.describe_tags(**{argument: batch})["TagDescriptions"]
+        except client.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] != "LoadBalancerNotFound":
+                raise
+            # AWS does not say which one: each is asked for alone.
+            if len(batch) > 1:
+                for id_ in batch:
+                    yield from _tags(client, argument, [id_])
 
 
 def _is_of_cluster(tags: Mapping[str, str], cluster: str) -> bool:
@@ -246,11 +332,13 @@ def _is_of_cluster(tags: Mapping[str, str], cluster: str) -> bool:
 
 
 def _volumes_left(access: Access, ids: Sequence[str]) -> list[str]:
-    if not ids:
-        return []
-    wanted = [{"Name": "volume-id", "Values": list(ids)}]
-    pages = access.client("ec2").get_paginator("describe_volumes").paginate(Filters=wanted)
-    return [f"volume {item['VolumeId']}" for page in pages for item in page["Volumes"]]
+    pages = access.client("ec2").get_paginator("describe_volumes")
+    return [
+        f"volume {item['VolumeId']}"
+        for batch in _batches(ids, _VOLUMES_AT_ONCE)
+        for page in pages.paginate(Filters=[{"Name": "volume-id", "Values": batch}])
+        for item in page["Volumes"]
+    ]
 
 
 def _client(context: Context) -> ApiClient | None:
@@ -264,7 +352,7 @@ def _client(context: Context) -> ApiClient | None:
         return None
 
 
-def _hold_nodes(client: ApiClient, core: Any) -> None:
+def _hold_nodes(context: Context, client: ApiClient, core: Any) -> None:
     """Let no pod come back: no new nodes, and nothing more on those that are there."""
     from kubernetes.client import AppsV1Api
     from kubernetes.client.exceptions import ApiException
@@ -277,9 +365,59 @@ def _hold_nodes(client: ApiClient, core: Any) -> None:
     except ApiException as error:
         if error.status != HTTPStatus.NOT_FOUND:
             raise _refused(error) from error
-    for node in _all(core.list_node):
-        if not node.spec.unschedulable:
-            core.patch_node(node.metadata.name, {"spec": {"unschedulable": True}})
+    nodes = [item.metadata.name for item in _all(core.list_node) if not item.spec.unschedulable]
+    for node in nodes:
+        core.patch_node(node, {"spec": {"unschedulable": True}})
+    if nodes:
+        context.note(f"{'/'.join(AUTOSCALER)} is scaled to 0, and cordoned are {_listed(nodes)}.")
+
+
+def _rest_stateful_sets(
+    context: Context, client: ApiClient, core: Any, claims: Collection[str]
+) -> None:
+    """Scale to 0 the StatefulSets that would make these claims again, and wait for their pods."""
+    from kubernetes.client import AppsV1Api
+    from kubernetes.client.exceptions import ApiException
+
+    apps = AppsV1Api(client)
+    resting = [
+        item
+        for item in _all(apps.list_stateful_set_for_all_namespaces)
+        if any(_is_made_by(item, name) for name in claims)
+    ]
+    for item in resting:
+        if not item.spec.replicas:
+            continue
+        namespace, name = item.metadata.namespace, item.metadata.name
+        context.note(f"StatefulSet {_name(item)} is scaled from {item.spec.replicas} to 0.")
+        try:
+            apps.patch_namespaced_stateful_set_scale(name, namespace, {"spec": {"replicas": 0}})
+        except ApiException as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise _refused(error) from error
+    uids = {item.metadata.uid for item in resting}
+
+    def missing() -> str:
+        left = [
+            _name(pod)
+            for pod in _all(core.list_pod_for_all_namespaces)
+            if uids.intersection(owner.uid for owner in pod.metadata.owner_references or ())
+        ]
+        return f"pods of StatefulSets that end: {_listed(left)}" if left else ""
+
+    if resting:
+        context.wait("the StatefulSets' pods to end", missing, deadline_seconds=EVICTION_SECONDS)
+
+
+def _is_made_by(stateful_set: Any, claim: str) -> bool:
+    """Tell whether a claim is called as one that a StatefulSet makes for its pods."""
+    namespace, _, name = claim.partition("/")
+    return namespace == stateful_set.metadata.namespace and any(
+        re.fullmatch(
+            rf"{re.escape(f'{template.metadata.name}-{stateful_set.metadata.name}')}-\d+", name
+        )
+        for template in stateful_set.spec.volume_claim_templates or ()
+    )
 
 
 def _remove_pods(context: Context, core: Any, claims: Sequence[str], pods: Pods) -> None:
@@ -295,7 +433,7 @@ def _remove_pods(context: Context, core: Any, claims: Sequence[str], pods: Pods)
             if pod.metadata.deletion_timestamp:
                 continue
             try:
-                if pods == "evict":
+                if pods == "evict" and not _has_ended(pod):
                     body = V1Eviction(metadata=V1ObjectMeta(name=name, namespace=namespace))
                     core.create_namespaced_pod_eviction(name, namespace, body)
                 else:
@@ -313,53 +451,92 @@ def _remove_pods(context: Context, core: Any, claims: Sequence[str], pods: Pods)
         context.wait("pods with volumes to end", missing, deadline_seconds=EVICTION_SECONDS)
     except DeadlineError as error:
         raise DeadlineError(
-            f"{error}. Loosen the disruption budgets (kubectl get pdb -A) and resume this run, or "
-            "plan again with --pods delete, which does not keep them. Nothing of the environment "
-            "is destroyed so far but what was cleaned up."
+            f"{error}. Loosen the disruption budgets (kubectl get pdb -A) and resume this run "
+            f"within {freshness.BACKUP_HOURS:.0f} hours of its backup, or plan again with --pods "
+            "delete, which does not keep them. Nothing of the environment is destroyed so far but "
+            "what was cleaned up."
         ) from error
 
 
 def _users(core: Any, claims: Iterable[str]) -> list[Any]:
-    """List the pods on nodes that use claims: what has ended, or has no node, uses nothing."""
+    """List the pods on nodes that use claims; one that has ended holds its claim like any other."""
     wanted = set(claims)
     return [
         pod
         for pod in _all(core.list_pod_for_all_namespaces)
-        if pod.spec.node_name
-        and (pod.status is None or pod.status.phase not in ("Succeeded", "Failed"))
-        and any(
-            f"{pod.metadata.namespace}/{volume.persistent_volume_claim.claim_name}" in wanted
-            for volume in pod.spec.volumes or ()
-            if volume.persistent_volume_claim
-        )
+        if pod.spec.node_name and not wanted.isdisjoint(_claims_of(pod))
     ]
 
 
-def _claims_left(core: Any, claims: set[str], handles: set[str]) -> str:
-    left = [
-        _with_finalizers("PersistentVolumeClaim", item)
-        for item in _all(core.list_persistent_volume_claim_for_all_namespaces)
-        if _name(item) in claims
-    ]
-    left += [
-        _with_finalizers("PersistentVolume", item)
-        for item in _all(core.list_persistent_volume)
-        if _handle(item) in handles
-    ]
-    return _listed(left)
+def _claims_of(pod: Any) -> Iterator[str]:
+    """Give the claims that a pod uses, those that were made for it alone as well."""
+    namespace = pod.metadata.namespace
+    for volume in pod.spec.volumes or ():
+        if volume.persistent_volume_claim:
+            yield f"{namespace}/{volume.persistent_volume_claim.claim_name}"
+        elif volume.ephemeral:
+            yield f"{namespace}/{pod.metadata.name}-{volume.name}"
+
+
+def _has_ended(pod: Any) -> bool:
+    return bool(pod.status) and pod.status.phase in ("Succeeded", "Failed")
+
+
+@dataclass(kw_only=True)
+class _Gone:
+    """What is waited for after claims were deleted, and what came back meanwhile."""
+
+    uids: Collection[str]
+    names: Collection[str]
+    tell: Callable[[str], None]
+    told: set[str] = field(default_factory=set)
+
+    def claims_left(self, core: Any, handles: Collection[str]) -> str:
+        """Say which claims and volumes are there; one that came back empty is told and left."""
+        left = []
+        for item in _all(core.list_persistent_volume_claim_for_all_namespaces):
+            name = _name(item)
+            if item.metadata.uid in self.uids:
+                left.append(_with_finalizers("PersistentVolumeClaim", item))
+            elif name not in self.names:
+                continue
+            elif item.spec.volume_name:
+                left.append(f"{_came_back(name)} Its volume is {item.spec.volume_name}")
+            elif name not in self.told:
+                self.told.add(name)
+                self.tell(_came_back(name))
+        left += [
+            _with_finalizers("PersistentVolume", item)
+            for item in _all(core.list_persistent_volume)
+            if _handle(item) in handles
+        ]
+        return _listed(left)
+
+
+def _came_back(name: str) -> str:
+    return (
+        f"PersistentVolumeClaim {name} came back after it was deleted: something makes it again, "
+        "such as an operator that owns a StatefulSet."
+    )
 
 
 def _balancers_left(core: Any, networking: Any, deleted: Contents) -> str:
-    left = [
-        _with_finalizers("Service", item)
-        for item in _all(core.list_service_for_all_namespaces)
-        if _name(item) in deleted.services
-    ]
-    left += [
-        _with_finalizers("Ingress", item)
-        for item in _all(networking.list_ingress_for_all_namespaces)
-        if _name(item) in deleted.ingresses
-    ]
+    left = []
+    for kind, listing, names in (
+        ("Service", core.list_service_for_all_namespaces, deleted.services),
+        ("Ingress", networking.list_ingress_for_all_namespaces, deleted.ingresses),
+    ):
+        for item in _all(listing):
+            name = _name(item)
+            if name not in names:
+                continue
+            if item.metadata.uid == deleted.uids[f"{kind} {name}"]:
+                left.append(_with_finalizers(kind, item))
+            elif kind == "Ingress" or item.spec.type == "LoadBalancer":
+                left.append(
+                    f"{kind} {name}, made again after it was deleted: stop what makes it, such as "
+                    "an operator"
+                )
     return _listed(left)
 
 
@@ -384,14 +561,16 @@ def _refuse_unplanned(planned: Mapping[str, Sequence[str]], found: Contents) -> 
         )
 
 
-def _delete(call: Callable[..., Any], name: str) -> None:
+def _delete(call: Callable[..., Any], name: str, uid: str) -> None:
+    """Delete one object, and no other that has come under its name meanwhile."""
+    from kubernetes.client import V1DeleteOptions, V1Preconditions
     from kubernetes.client.exceptions import ApiException
 
     namespace, _, own = name.partition("/")
     try:
-        call(own, namespace)
+        call(own, namespace, body=V1DeleteOptions(preconditions=V1Preconditions(uid=uid)))
     except ApiException as error:
-        if error.status != HTTPStatus.NOT_FOUND:
+        if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
             raise _refused(error) from error
 
 
@@ -427,6 +606,8 @@ def _claim(item: Any, volumes: Mapping[str, Any]) -> Claim:
         handle=_handle(volume) if volume else "",
         retained=bool(volume and volume.spec.persistent_volume_reclaim_policy == "Retain"),
         size=str(requests.get("storage", "")),
+        uid=item.metadata.uid,
+        of_pod=any(owner.kind == "Pod" for owner in item.metadata.owner_references or ()),
     )
 
 

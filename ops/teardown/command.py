@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from infra import naming
 from ops import start, suspension
+from ops.backup import databases
 from ops.backup import steps as backups
 from ops.checks import Check
 from ops.errors import RefusedError
@@ -84,6 +85,7 @@ def _steps(
     steps += clean_up.clean_up_steps(
         contents, env, pods=planning.arguments.get(PODS) or "evict", stage=_after(steps)
     )
+    destroy.refuse_unsaved(state, steps, databases.instances(access.client("rds")))
     steps += destroy.destroy_steps(state, access, stage=_after(steps))
     steps += sweep.sweep_steps(losses, env, stage=_after(steps))
     return tuple(steps)

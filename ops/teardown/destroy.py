@@ -1,7 +1,7 @@
 """The destroy itself: protection off by an update with a teardown's settings, then all of it.
 
 What is deleted is what the plan names. A resource that came into the state since then stops it,
-and so does a program that would change more than its protection.
+and so does a program that would change more than its protection, or a backup that is too old.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ import datetime as dt
 import functools
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from infra import naming
-from ops import protection
+from ops import guard, pending, protection
 from ops.backup import databases
 from ops.errors import CancelledError, OpsError, RefusedError
 from ops.plan import Data, Step
+from ops.teardown import clean_up, freshness, left_behind
+from ops.tree import path_segments
 
 if TYPE_CHECKING:
     from pulumi.automation import Stack
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ops.access import Access
     from ops.execution import Context
     from ops.report import UpdateReport
+    from ops.tree import ResourceChange
     from ops.update import Command
 
 Entry = Mapping[str, Any]
@@ -36,9 +38,9 @@ READY_SECONDS: Final = 3600.0
 SWEEP_SECONDS: Final = 15.0
 """How often network interfaces that hold the network back are looked for while it goes."""
 PREPARE: Final = "destroy-prepare"
+DESTROY: Final = "destroy"
 DATABASE: Final = "aws:rds/instance:Instance"
-_LINGERING: Final = "aws-K8S-"
-"""What the cluster's network plug-in calls its interfaces; it leaves some behind."""
+_SNAPSHOT: Final = "backup-snapshot"
 _PROTECTIONS: Final = (
     "deletionProtection",
     "deletionProtectionEnabled",
@@ -47,6 +49,10 @@ _PROTECTIONS: Final = (
 _FORCED: Final = frozenset(
     {"aws:route53/zone:Zone", "aws:s3/bucket:Bucket", "aws:s3/bucketV2:BucketV2"}
 )
+SWITCHES: Final = frozenset(
+    {*_PROTECTIONS, "finalSnapshotIdentifier", "forceDelete", "forceDestroy", "skipFinalSnapshot"}
+)
+"""All that a teardown's settings change of what is there."""
 _SHOWN: Final = 5
 """Errors of an update that are told; all are in its output."""
 
@@ -58,6 +64,8 @@ class State:
     entries: tuple[Entry, ...] = ()
     pending: tuple[str, ...] = ()
     """URNs of operations that were begun and of which nobody knows how they ended."""
+    creating: tuple[Entry, ...] = ()
+    """Those of them that are creations, as resources that the state does not have."""
 
     @property
     def resources(self) -> list[tuple[str, str]]:
@@ -80,6 +88,7 @@ def read_state(access: Access) -> State:
             str(operation["resource"]["urn"])
             for operation in deployment.get("pending_operations") or ()
         ),
+        creating=pending.creations(deployment),
     )
 
 
@@ -89,13 +98,17 @@ def in_cloud(entry: Entry) -> bool:
 
 
 def destroy_steps(state: State, access: Access, *, stage: int) -> tuple[Step, ...]:
-    """Plan the destroy of what a state holds; nothing where it holds nothing."""
+    """Plan the destroy of what a state holds; nothing where it holds nothing.
+
+    Raises `RefusedError` where something may be there of a creation that was interrupted.
+    """
     if not state.entries:
         return ()
+    pending.refuse_forgetting(access, state.entries, state.creating)
     env = access.environment
     resources = [list(pair) for pair in state.resources]
     vpcs = [entry["id"] for entry in state.entries if entry["type"] == "aws:ec2/vpc:Vpc"]
-    marked = sum(bool(entry.get("protect")) for entry in state.entries)
+    marked = sorted(protection.protected(state.entries))
     steps = []
     if state.pending:
         steps.append(
@@ -110,7 +123,7 @@ def destroy_steps(state: State, access: Access, *, stage: int) -> tuple[Step, ..
                 data={"pending": list(state.pending)},
             )
         )
-    data = {"resources": resources, "vpcs": vpcs}
+    data = {"resources": resources, "vpcs": vpcs, "protected": marked}
     return (
         *steps,
         Step(
@@ -124,11 +137,11 @@ def destroy_steps(state: State, access: Access, *, stage: int) -> tuple[Step, ..
             data=data,
         ),
         Step(
-            id="destroy",
-            action="destroy",
+            id=DESTROY,
+            action=DESTROY,
             kind="stack",
             target=env,
-            summary=f"destroy the {len(resources)} resources of the stack, {marked} of them "
+            summary=f"destroy the {len(resources)} resources of the stack, {len(marked)} of them "
             "protected in the state",
             stage=stage + 2,
             destructive=True,
@@ -149,6 +162,36 @@ def _is_prepared(entry: Entry) -> bool:
     if entry["type"] in _FORCED:
         return bool(inputs.get("forceDestroy"))
     return entry["type"] != DATABASE or bool(inputs.get("finalSnapshotIdentifier"))
+
+
+def refuse_unsaved(state: State, steps: Iterable[Step], there: Collection[str]) -> None:
+    """Refuse a plan that destroys a database of which it makes no snapshot before.
+
+    The backup follows the settings' identifiers, the destroy follows the state. `there`: the
+    identifiers of the instances that AWS has.
+    """
+    saved = {step.target for step in steps if step.action == _SNAPSHOT}
+    unsaved = [
+        f"{identifier} ({entry['urn'].rpartition('::')[2]})"
+        for entry in state.entries
+        if entry["type"] == DATABASE
+        and (identifier := _identifier(entry)) in there
+        and identifier not in saved
+    ]
+    if unsaved:
+        raise RefusedError(
+            f"The state has the database {', '.join(unsaved)}, and the backup would hold no "
+            "snapshot of it: the settings name "
+            f"{', '.join(sorted(saved)) or 'no database that is there'}. Nothing was changed. Put "
+            "its identifier into the stack file's databases, as a restore that took it over has "
+            "asked for, and plan again."
+        )
+
+
+def _identifier(entry: Entry) -> str:
+    """Give the identifier of a database's instance, as it is and not as it shall be."""
+    known = {**(entry.get("inputs") or {}), **(entry.get("outputs") or {})}
+    return str(known.get("identifier", ""))
 
 
 def refuse_unplanned(held: Iterable[Entry], planned: Sequence[Sequence[str]], env: str) -> None:
@@ -176,9 +219,13 @@ def reconcile(context: Context, _step: Step) -> Data:
     from ops.stack import open_stack
     from ops.update import Options
 
-    options = Options(clear_pending_creates=True)
-    _run(context, open_stack(context.access), "refresh", options)
-    left = read_state(context.access).pending
+    access = context.access
+    state = read_state(access)
+    pending.refuse_forgetting(access, state.entries, state.creating)
+    # The sandbox's engine looks itself, unless it is told to forget.
+    options = Options(clear_pending_creates=access.mode == "aws")
+    _run(context, open_stack(access), "refresh", options)
+    left = read_state(access).pending
     if left:
         raise OpsError(
             f"Operations of the state are pending after a refresh: {', '.join(left[:_SHOWN])}. "
@@ -189,111 +236,131 @@ def reconcile(context: Context, _step: Step) -> Data:
 
 def prepare(context: Context, step: Step) -> Data:
     """Take protection off by an update of what is there; the final snapshots get their names."""
-    held = read_state(context.access).entries
-    refuse_unplanned(held, step.data["resources"], context.access.environment)
-    _await_databases(context, held)
-    return _prepare(context, held, _stamp(context))
+    with _way_back(context):
+        held = _agreed(context, step)
+        if not held:
+            return {}
+        freshness.refuse_old_backup(context)
+        _await_databases(context, held)
+        return _prepare(context, step, held, _stamp(context))
 
 
 def destroy(context: Context, step: Step) -> Data:
     """Delete everything that is left of the stack; what stays is protected again."""
     from ops.stack import open_stack
-    from ops.update import Options
 
     access = context.access
-    held = read_state(access).entries
-    refuse_unplanned(held, step.data["resources"], access.environment)
-    if not held:
-        return {}
-    _await_databases(context, held)
-    spent = _spent_snapshots(access, held)
-    if spent or not is_prepared(held):
-        # Somebody has brought the stack up since, or the name was used by a deletion that failed.
-        _prepare(context, held, f"{context.now():%Y%m%d-%H%M%S}")
-        held = read_state(access).entries
-        refuse_unplanned(held, step.data["resources"], access.environment)
-    stack = open_stack(access)
-    vpcs = list(step.data["vpcs"])
-    with (
-        protection.unmarked(stack, protection.protected(held), context.note),
-        _sweeping(context, vpcs),
-    ):
-        try:
-            _run(context, stack, "destroy", Options())
-        except OpsError as error:
-            if isinstance(error, CancelledError) or not sweep_interfaces(access, vpcs):
-                raise
-            context.note("Network interfaces that held the network back are gone: once more.")
-            _run(context, stack, "destroy", Options())
+    with _way_back(context):
+        held = _agreed(context, step)
+        if not held:
+            return {}
+        if not _is_begun(context, step, held):
+            freshness.refuse_old_backup(context)
+        _await_databases(context, held)
+        spent = _spent_snapshots(access, held)
+        if spent or not is_prepared(held):
+            # Somebody has brought the stack up since, or the name was used by a deletion that
+            # failed.
+            _prepare(context, step, held, f"{context.now():%Y%m%d-%H%M%S}")
+            held = _agreed(context, step)
+        stack = open_stack(access)
+        with protection.unmarked(
+            stack, protection.protected(held), context.note, also=_protected(step)
+        ):
+            _delete_all(context, stack, step)
     return {"deleted": len(step.data["resources"]), "snapshots": _final_snapshots(held)}
 
 
-def sweep_interfaces(access: Access, vpcs: Sequence[str]) -> list[str]:
-    """Delete network interfaces of the cluster that nothing is attached to; give their ids.
+def _agreed(context: Context, step: Step) -> tuple[Entry, ...]:
+    """Give what the state has, which is no more than was agreed to lose."""
+    access = context.access
+    state = read_state(access)
+    refuse_unplanned(state.entries, step.data["resources"], access.environment)
+    pending.refuse_forgetting(access, state.entries, state.creating)
+    return state.entries
 
-    The network plug-in leaves them behind when a node ends, and they hold subnets and security
-    groups back.
+
+def _is_begun(context: Context, step: Step, held: Iterable[Entry]) -> bool:
+    """Tell whether a former attempt has destroyed something: then only the rest can follow.
+
+    What is gone already is nowhere but in the backup of this run, however old it is by now.
     """
-    if not vpcs:
-        return []
-    ec2 = access.client("ec2")
-    wanted = [
-        {"Name": "vpc-id", "Values": list(vpcs)},
-        {"Name": "status", "Values": ["available"]},
+    begun = [
+        record
+        for record in context.journal.records
+        if record["kind"] == "intent" and record["step"] == step.id
     ]
-    pages = ec2.get_paginator("describe_network_interfaces").paginate(Filters=wanted)
-    lingering = [
-        item["NetworkInterfaceId"]
-        for page in pages
-        for item in page["NetworkInterfaces"]
-        if is_lingering(item, naming.cluster(access.environment))
-    ]
-    return [id_ for id_ in lingering if _is_deleted(ec2, id_)]
+    left = sum(map(in_cloud, held))
+    return len(begun) > 1 and left < len(step.data["resources"])
 
 
-def is_lingering(interface: Mapping[str, Any], cluster: str) -> bool:
-    """Tell whether an interface is one that the cluster's network plug-in has left behind."""
-    tags = {tag["Key"]: tag["Value"] for tag in interface.get("TagSet") or ()}
-    of_plugin = str(interface.get("Description", "")).startswith(_LINGERING)
-    return interface.get("Status") == "available" and (
-        tags.get("cluster.k8s.amazonaws.com/name") == cluster
-        or (of_plugin and "cluster.k8s.amazonaws.com/name" not in tags)
-    )
-
-
-def _is_deleted(ec2: Any, id_: str) -> bool:
-    from botocore.exceptions import ClientError
-
-    try:
-        ec2.delete_network_interface(NetworkInterfaceId=id_)
-    except ClientError as error:
-        # Meanwhile somebody else has deleted it, or a node has taken it.
-        if error.response["Error"]["Code"] in (
-            "InvalidNetworkInterfaceID.NotFound",
-            "InvalidNetworkInterface.InUse",
-            "InvalidParameterValue",
-        ):
-            return False
-        raise
-    return True
+def _protected(step: Step) -> Sequence[str]:
+    """Give the URNs that were protected when it was planned."""
+    found: Sequence[str] = step.data.get("protected", ())
+    return found
 
 
 @contextmanager
-def _sweeping(context: Context, vpcs: Sequence[str]) -> Iterator[None]:
-    """Look for lingering interfaces while the block runs: else the network waits for minutes."""
+def _way_back(context: Context) -> Iterator[None]:
+    """Say how to go on working with what is left, where it comes to no end."""
+    try:
+        yield
+    except Exception:
+        env = context.access.environment
+        held = any(step.action == clean_up.CLAIMS for step in context.plan.steps)
+        nodes = f" The nodes are held: {clean_up.WAY_BACK}" if held else ""
+        context.note(
+            f"To go on with the teardown: ops resume {context.journal.run}. To keep {env} instead, "
+            "as long as nothing of its stack was deleted: "
+            f"ops up {env}, which brings its deletion protection back.{nodes}"
+        )
+        raise
+
+
+def _delete_all(context: Context, stack: Stack, step: Step) -> None:
+    """Destroy the stack; once more where only what the cluster has left was in the way."""
+    from ops.update import Options
+
+    sweep = functools.partial(_sweep, context, step)
+    with _sweeping(context, sweep):
+        try:
+            _run(context, stack, "destroy", Options())
+        except OpsError as error:
+            # The CLI ends in good order after Ctrl-C: it is no other failure for that.
+            if context.cancelled.is_set() or isinstance(error, CancelledError) or not sweep():
+                raise
+            if context.lock:
+                context.lock.require()
+            context.note("What the cluster had left in its network is gone: once more.")
+            _run(context, stack, "destroy", Options())
+
+
+def _sweep(context: Context, step: Step) -> list[str]:
+    """Delete what the cluster has left in its network; give what it was.
+
+    Where that cannot be looked for it is told: it is no reason to end.
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
+    planned = {id_ for _, id_ in step.data["resources"]}
+    try:
+        return left_behind.sweep(context.access, list(step.data["vpcs"]), planned)
+    except (BotoCoreError, ClientError) as error:
+        context.note(f"What the cluster has left in its network could not be looked for: {error}")
+        return []
+
+
+@contextmanager
+def _sweeping(context: Context, sweep: Callable[[], Sequence[str]]) -> Iterator[None]:
+    """Look for what is in the network's way while the block runs: else it waits for minutes."""
     ended = threading.Event()
 
-    def sweep() -> None:
+    def watch() -> None:
         while not ended.wait(SWEEP_SECONDS):
-            try:
-                for id_ in sweep_interfaces(context.access, vpcs):
-                    context.note(f"deleted {id_}, a network interface that the cluster has left")
-            except (BotoCoreError, ClientError) as error:
-                context.note(f"Lingering network interfaces could not be looked for: {error}")
+            for id_ in sweep():
+                context.note(f"deleted {id_}, which the cluster has left")
 
-    sweeper = threading.Thread(target=sweep, daemon=True)
+    sweeper = threading.Thread(target=watch, daemon=True)
     sweeper.start()
     try:
         yield
@@ -302,33 +369,73 @@ def _sweeping(context: Context, vpcs: Sequence[str]) -> Iterator[None]:
         sweeper.join()
 
 
-def _prepare(context: Context, held: Sequence[Entry], stamp: str) -> Data:
-    """Update what is there with a teardown's settings; refuse a program that does more."""
+def _prepare(context: Context, step: Step, held: Sequence[Entry], stamp: str) -> Data:
+    """Update what protects itself with a teardown's settings; refuse a program that does more.
+
+    The state's marks are put back, since the time for them to go is the destroy.
+    """
+    from ops.stack import open_stack
     from ops.update import Options
 
-    if not held:
+    access = context.access
+    urns = to_prepare(held)
+    if not urns:
         return {}
-    urns = tuple(str(entry["urn"]) for entry in held)
-    with protection.teardown_settings(context.access, "environment", stamp) as (stack, file):
-        options = Options(targets=urns, config_file=str(file) if file else None)
-        _refuse_more(_run(context, stack, "up", options, dry_run=True), context.access)
-        _run(context, stack, "up", options)
+    here = open_stack(access)
+    try:
+        with protection.teardown_settings(access, "environment", stamp) as (stack, file):
+            options = Options(targets=urns, config_file=str(file) if file else None)
+            planned = _run(context, stack, "up", options, dry_run=True)
+            guard.refuse_losses(planned)
+            refuse_more(planned, access.environment)
+            _run(context, stack, "up", options)
+    finally:
+        protection.protect_left(here, _protected(step), context.note)
     return {"stamp": stamp}
 
 
-def _refuse_more(planned: UpdateReport, access: Access) -> None:
+def to_prepare(held: Iterable[Entry]) -> tuple[str, ...]:
+    """Give the URNs that a teardown's settings are for.
+
+    The rest is not touched before it is deleted: what differs in it does not matter any more.
+    """
+    return tuple(
+        str(entry["urn"])
+        for entry in held
+        if in_cloud(entry) and (entry["type"] == DATABASE or not _is_prepared(entry))
+    )
+
+
+def refuse_more(planned: UpdateReport, env: str) -> None:
+    """Refuse an update that does more to what is there than to make it deletable."""
     more = [
-        f"{change.op} {change.name}"
+        f"{change.op} {change.name}{_told(change)}"
         for change in planned.resources
-        if change.custom and change.changed and change.op != "update"
+        if change.custom and change.changed and not _is_switch(change)
     ]
     if more:
-        env = access.environment
         raise RefusedError(
             "To take protection off, the program would do more than that: "
-            f"{', '.join(more[:_SHOWN])}. The state is not what the program declares. Nothing was "
+            f"{'; '.join(more[:_SHOWN])}. The state is not what the program declares. Nothing was "
             f"destroyed. Bring them together first: ops up {env}"
         )
+
+
+def _is_switch(change: ResourceChange) -> bool:
+    if change.op != "update":
+        return False
+    # A provider that is configured anew changes nothing in the cloud.
+    return not change.in_cloud or (bool(change.changes) and _roots(change) <= SWITCHES)
+
+
+def _roots(change: ResourceChange) -> set[str]:
+    """Give the properties that a change is about, whatever is inside of them."""
+    return {str((path_segments(item.path) or [""])[0]) for item in change.changes}
+
+
+def _told(change: ResourceChange) -> str:
+    more = sorted(_roots(change) - SWITCHES)
+    return f" ({', '.join(more)})" if more else ""
 
 
 def _run(
@@ -380,7 +487,7 @@ def _spent_snapshots(access: Access, held: Iterable[Entry]) -> list[str]:
         name = (entry.get("inputs") or {}).get("finalSnapshotIdentifier")
         if entry["type"] != DATABASE or not name:
             continue
-        instance = databases.instance_state(rds, str(entry["inputs"].get("identifier", "")))
+        instance = databases.instance_state(rds, _identifier(entry))
         going = instance is None or instance["DBInstanceStatus"] == "deleting"
         if not going and databases.snapshot_state(rds, str(name)):
             spent.append(str(name))
@@ -393,7 +500,7 @@ def _await_databases(context: Context, held: Iterable[Entry]) -> None:
     for entry in held:
         if entry["type"] != DATABASE:
             continue
-        identifier = str((entry.get("inputs") or {}).get("identifier", ""))
+        identifier = _identifier(entry)
         context.wait(
             f"{identifier} to be available",
             functools.partial(_unready, rds, identifier),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -18,8 +19,10 @@ from ops.teardown import clean_up
 from tests.cluster.reviews import Cluster
 
 NAMESPACE = "web"
+NOW = dt.datetime(2026, 12, 1, 12, tzinfo=dt.UTC)
 ROUNDS = 5
 """How often something is looked at before its deadline has passed."""
+CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "5Gi"}}}
 CLUSTER_TAG = {"Key": "kubernetes.io/cluster/mono-repo-dev", "Value": "owned"}
 
 
@@ -33,6 +36,9 @@ class World:
         self.policy: Any = kubernetes.PolicyV1Api(api)
         self.stuck = False
         """Whether the controllers do nothing."""
+        self.owner = ""
+        """A controller that makes its StatefulSet's pod and claim again, whatever is scaled."""
+        self.told: list[str] = []
 
     def look(self) -> clean_up.Contents:
         return clean_up.look(self.api)
@@ -40,6 +46,72 @@ class World:
     def steps(self, pods: clean_up.Pods = "evict") -> dict[str, Step]:
         planned = clean_up.clean_up_steps(self.look(), "dev", pods=pods, stage=0)
         return {step.id: step for step in planned}
+
+    def run_pod(self, name: str, *volumes: dict[str, Any], **more: Any) -> None:
+        """Run a pod on the node."""
+        self.core.create_namespaced_pod(
+            NAMESPACE,
+            {
+                "metadata": {"name": name, "labels": {"app": name}, **more},
+                "spec": {
+                    "nodeName": "node-1",
+                    "containers": [{"name": "writer", "image": "writer"}],
+                    "volumes": list(volumes),
+                },
+            },
+        )
+
+    def claim(self, name: str, volume: str = "", **more: Any) -> None:
+        """Make a claim, of a volume where one is named."""
+        self.core.create_namespaced_persistent_volume_claim(
+            NAMESPACE,
+            {
+                "metadata": {"name": name, **more},
+                "spec": {**CLAIM, **({"volumeName": volume} if volume else {})},
+            },
+        )
+
+    def stateful_set(self) -> None:
+        """Make one with a pod and its claim, as its controller does."""
+        labels = {"app": "store"}
+        made = self.apps.create_namespaced_stateful_set(
+            NAMESPACE,
+            {
+                "metadata": {"name": "store"},
+                "spec": {
+                    "replicas": 1,
+                    "serviceName": "store",
+                    "selector": {"matchLabels": labels},
+                    "template": {
+                        "metadata": {"labels": labels},
+                        "spec": {"containers": [{"name": "store", "image": "store"}]},
+                    },
+                    "volumeClaimTemplates": [{"metadata": {"name": "disk"}, "spec": CLAIM}],
+                },
+            },
+        )
+        self.owner = made.metadata.uid
+        self.claim("disk-store-0")
+        self._pod_of_store()
+
+    def _pod_of_store(self) -> None:
+        owners = [
+            {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "store", "uid": self.owner}
+        ]
+        volume = {"name": "disk", "persistentVolumeClaim": {"claimName": "disk-store-0"}}
+        self.run_pod("store-0", volume, ownerReferences=owners)
+
+    def _control_store(self) -> None:
+        """Do what a StatefulSet's controller does: its claim comes before its pod."""
+        if not self.owner:
+            return
+        pods = {item.metadata.name for item in self.core.list_namespaced_pod(NAMESPACE).items}
+        wanted = self.apps.read_namespaced_stateful_set("store", NAMESPACE).spec.replicas
+        if not wanted and "store-0" in pods:
+            self.core.delete_namespaced_pod("store-0", NAMESPACE, grace_period_seconds=0)
+        claims = self.core.list_namespaced_persistent_volume_claim(NAMESPACE).items
+        if wanted and "disk-store-0" not in {item.metadata.name for item in claims}:
+            self.claim("disk-store-0")
 
     def control(self) -> None:
         """Do what the controllers would: end pods, let go of what is deleted."""
@@ -59,14 +131,23 @@ class World:
             for pod in self.core.list_namespaced_pod(NAMESPACE).items
             for volume in pod.spec.volumes
             if volume.persistent_volume_claim
+        } | {
+            f"{pod.metadata.name}-{volume.name}"
+            for pod in self.core.list_namespaced_pod(NAMESPACE).items
+            for volume in pod.spec.volumes
+            if volume.ephemeral
         }
         for claim in self.core.list_namespaced_persistent_volume_claim(NAMESPACE).items:
             if claim.metadata.deletion_timestamp and claim.metadata.name not in used:
                 name = claim.metadata.name
                 self.core.patch_namespaced_persistent_volume_claim(name, NAMESPACE, release)
+                volumes = {item.metadata.name for item in self.core.list_persistent_volume().items}
+                if f"pv-{name}" not in volumes:
+                    continue
                 self.core.patch_persistent_volume(f"pv-{name}", release)
                 if name != "kept":
                     self.core.delete_persistent_volume(f"pv-{name}")
+        self._control_store()
 
 
 @pytest.fixture
@@ -116,28 +197,8 @@ def _make(world: World) -> None:
                 },
             }
         )
-        core.create_namespaced_persistent_volume_claim(
-            NAMESPACE,
-            {
-                "metadata": {"name": name},
-                "spec": {
-                    "accessModes": ["ReadWriteOnce"],
-                    "volumeName": f"pv-{name}",
-                    "resources": {"requests": {"storage": "5Gi"}},
-                },
-            },
-        )
-    core.create_namespaced_pod(
-        NAMESPACE,
-        {
-            "metadata": {"name": "writer", "labels": {"app": "writer"}},
-            "spec": {
-                "nodeName": "node-1",
-                "containers": [{"name": "writer", "image": "writer"}],
-                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
-            },
-        },
-    )
+        world.claim(name, f"pv-{name}")
+    world.run_pod("writer", {"name": "data", "persistentVolumeClaim": {"claimName": "data"}})
     # A pod that does not run is evicted whatever a budget says.
     ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
     core.patch_namespaced_pod_status("writer", NAMESPACE, {"status": ready})
@@ -158,7 +219,8 @@ def _make(world: World) -> None:
 def _remove(world: World) -> None:
     """Leave the API server as it was: no controller empties a namespace here."""
     core = world.core
-    world.stuck = False
+    world.stuck, world.owner = False, ""
+    world.apps.delete_collection_namespaced_stateful_set(NAMESPACE)
     world.policy.delete_collection_namespaced_pod_disruption_budget(NAMESPACE)
     core.delete_collection_namespaced_pod(NAMESPACE, grace_period_seconds=0)
     for service in core.list_namespaced_service(NAMESPACE).items:
@@ -192,8 +254,14 @@ def _context(world: World, round_: Callable[[], None] | None = None) -> Any:
     def client(service: str, region: str = "us-east-1") -> Any:
         return boto3.client(service, region_name=region)
 
-    access = SimpleNamespace(environment="dev", client=client)
-    return SimpleNamespace(access=access, wait=wait, note=lambda _line: None)
+    verified = {"at": NOW.isoformat(), "kind": "result", "step": "backup-verify", "outcome": "done"}
+    return SimpleNamespace(
+        access=SimpleNamespace(environment="dev", client=client),
+        journal=SimpleNamespace(records=[verified]),
+        now=lambda: NOW,
+        wait=wait,
+        note=world.told.append,
+    )
 
 
 def test_what_stands_for_something_in_aws_is_found_in_every_namespace(world: World) -> None:
@@ -246,6 +314,7 @@ def test_a_disruption_budget_holds_until_its_deadline_unless_it_is_not_to_be_kep
     with pytest.raises(DeadlineError, match="disruption budgets hold back web/writer") as refused:
         clean_up.delete_claims(_context(world), steps["clean-up-claims"])
     assert "--pods delete" in str(refused.value)
+    assert "kubectl uncordon" in world.told[-1]
     deleting = world.steps("delete")["clean-up-claims"]
     clean_up.delete_claims(_context(world), deleting)
     assert not world.look().claims
@@ -258,6 +327,166 @@ def test_what_was_made_since_the_plan_is_left_alone(world: World) -> None:
     with pytest.raises(RefusedError, match="Service web/late"):
         clean_up.delete_balancers(_context(world), steps["clean-up-balancers"])
     assert set(world.look().services) == {"web/balanced", "web/late"}
+
+
+def test_a_pod_that_has_ended_does_not_hold_its_claim_for_ever(world: World) -> None:
+    """Whatever its phase: the claim's protection counts every pod that has a node."""
+    world.claim("backup")
+    volume = {"name": "data", "persistentVolumeClaim": {"claimName": "backup"}}
+    world.run_pod("job-1", volume)
+    world.core.patch_namespaced_pod_status("job-1", "web", {"status": {"phase": "Succeeded"}})
+    budget = {
+        "metadata": {"name": "jobs"},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "job-1"}}},
+    }
+    world.policy.create_namespaced_pod_disruption_budget("web", budget)
+    clean_up.delete_claims(_context(world), world.steps()["clean-up-claims"])
+    assert not world.look().claims
+
+
+def test_the_claim_of_a_pods_own_volume_goes_with_it_also_where_it_came_since_the_plan(
+    world: World,
+) -> None:
+    template = {"volumeClaimTemplate": {"spec": CLAIM}}
+    steps = world.steps()
+    world.run_pod("batch", {"name": "scratch", "ephemeral": template})
+    pod = world.core.read_namespaced_pod("batch", "web")
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "batch", "uid": pod.metadata.uid}
+    world.claim("batch-scratch", ownerReferences=[owner])
+    clean_up.delete_claims(_context(world), steps["clean-up-claims"])
+    assert not world.look().claims
+    assert not world.core.list_namespaced_pod("web").items
+
+
+@pytest.mark.parametrize("pods", ["evict", "delete"])
+def test_a_stateful_set_rests_before_its_claims_go_so_that_they_do_not_come_back(
+    world: World, pods: clean_up.Pods
+) -> None:
+    world.stateful_set()
+    clean_up.delete_claims(_context(world), world.steps(pods)["clean-up-claims"])
+    assert not world.look().claims
+    assert not world.apps.read_namespaced_stateful_set("store", "web").spec.replicas
+    assert "StatefulSet web/store is scaled from 1 to 0." in world.told
+
+
+def test_a_budget_is_kept_before_a_stateful_set_is_scaled(world: World) -> None:
+    world.stateful_set()
+    ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    world.core.patch_namespaced_pod_status("store-0", "web", {"status": ready})
+    budget = {
+        "metadata": {"name": "store"},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "store-0"}}},
+    }
+    world.policy.create_namespaced_pod_disruption_budget("web", budget)
+    with pytest.raises(DeadlineError, match="hold back web/store-0"):
+        clean_up.delete_claims(_context(world), world.steps()["clean-up-claims"])
+    assert world.apps.read_namespaced_stateful_set("store", "web").spec.replicas == 1
+    claims = world.core.list_namespaced_persistent_volume_claim("web").items
+    assert [item.metadata.name for item in claims if item.metadata.deletion_timestamp] == []
+
+
+def test_an_empty_claim_that_an_operator_makes_again_is_told_and_waited_for_by_nobody(
+    world: World,
+) -> None:
+    world.stateful_set()
+    step = world.steps()["clean-up-claims"]
+
+    def with_operator() -> None:
+        world.apps.patch_namespaced_stateful_set_scale("store", "web", {"spec": {"replicas": 1}})
+        world.control()
+
+    clean_up.delete_claims(_context(world, with_operator), step)
+    assert [claim.name for claim in world.look().claims] == ["web/disk-store-0"]
+    assert any("web/disk-store-0 came back" in line for line in world.told)
+    clean_up.delete_claims(_context(world, with_operator), step)
+
+
+def test_a_claim_that_was_made_again_and_has_another_volume_is_nobodys_to_delete(
+    world: World,
+) -> None:
+    step = world.steps()["clean-up-claims"]
+    core = world.core
+    core.delete_namespaced_pod("writer", "web", grace_period_seconds=0)
+    core.delete_namespaced_persistent_volume_claim("data", "web")
+    world.control()
+    world.claim("data", "pv-other")
+    with pytest.raises(RefusedError, match="web/data were made again since the plan"):
+        clean_up.delete_claims(_context(world), step)
+    assert "web/data" in {claim.name for claim in world.look().claims}
+    assert not core.read_node("node-1").spec.unschedulable, "nothing is held for that"
+
+
+def test_a_load_balancer_that_an_operator_makes_again_is_named(world: World) -> None:
+    def with_operator() -> None:
+        world.control()
+        services = world.core.list_namespaced_service("web").items
+        if "balanced" not in {item.metadata.name for item in services}:
+            spec = {"type": "LoadBalancer", "ports": [{"port": 80}]}
+            world.core.create_namespaced_service(
+                "web", {"metadata": {"name": "balanced"}, "spec": spec}
+            )
+
+    step = world.steps()["clean-up-balancers"]
+    with pytest.raises(DeadlineError, match=r"web/balanced, made again .* stop what makes it"):
+        clean_up.delete_balancers(_context(world, with_operator), step)
+
+
+def test_a_load_balancer_that_goes_while_it_is_looked_for_is_no_failure(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS refuses to tell the tags of all where one of them is gone since it was listed."""
+    elb = boto3.client("elb", "us-east-1")
+    listener = {"Protocol": "TCP", "LoadBalancerPort": 80, "InstancePort": 80}
+    for name in ("stays", "goes"):
+        elb.create_load_balancer(
+            LoadBalancerName=name,
+            Listeners=[listener],
+            AvailabilityZones=["us-east-1a"],
+            Tags=[CLUSTER_TAG],
+        )
+    context = _context(world)
+    asked: list[list[str]] = []
+
+    def client(service: str, region: str = "us-east-1") -> Any:
+        made = boto3.client(service, region_name=region)
+        if service == "elb":
+            original = made.describe_tags
+
+            def describe_tags(LoadBalancerNames: list[str]) -> Any:  # noqa: N803
+                if not asked:
+                    elb.delete_load_balancer(LoadBalancerName="goes")
+                asked.append(LoadBalancerNames)
+                there = {
+                    item["LoadBalancerName"]
+                    for item in elb.describe_load_balancers()["LoadBalancerDescriptions"]
+                }
+                if not there.issuperset(LoadBalancerNames):
+                    raise made.exceptions.ClientError(
+                        {"Error": {"Code": "LoadBalancerNotFound", "Message": "gone"}},
+                        "DescribeTags",
+                    )
+                return original(LoadBalancerNames=LoadBalancerNames)
+
+            monkeypatch.setattr(made, "describe_tags", describe_tags)
+        return made
+
+    context.access.client = client
+    assert list(clean_up.balancers_of_cluster(context.access)) == ["load balancer stays"]
+    assert sorted(asked[0]) == ["goes", "stays"]
+
+
+def test_hundreds_of_volumes_are_asked_for_as_many_at_once_as_aws_takes(world: World) -> None:
+    asked: list[int] = []
+    context = _context(world)
+
+    class Pages:
+        def paginate(self, Filters: Any) -> list[Any]:  # noqa: N803
+            asked.append(len(Filters[0]["Values"]))
+            return []
+
+    context.access.client = lambda *_: SimpleNamespace(get_paginator=lambda _name: Pages())
+    assert clean_up._volumes_left(context.access, [f"vol-{number}" for number in range(450)]) == []
+    assert asked == [200, 200, 50]
 
 
 def test_it_waits_until_aws_has_neither_volumes_nor_load_balancers(world: World) -> None:

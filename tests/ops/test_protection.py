@@ -6,15 +6,18 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pulumi.automation import CommandError, CommandResult
 
 from infra.sandbox import servers
 from infra.sandbox.engine.backend import Backend, StackReference
 from infra.sandbox.engine.checkpoint import Kept
 from infra.sandbox.engine.state import Resource
+from ops import protection
 from ops.__main__ import run
-from ops.errors import ExitCode
+from ops.errors import AuthenticationError, ExitCode
 from ops.terminal import Terminal
 from tests.ops.conftest import Ended
 from tests.sandbox.listing import Account, Found, difference
@@ -133,6 +136,29 @@ def test_what_a_failed_destroy_leaves_is_protected_again_and_kept_by_the_next_up
     assert not guarded.resources()["bucket"].inputs.get("forceDestroy")
     again = guarded.ops("--sandbox", "preview", "dev", "--refresh", "--detailed-exitcode")
     assert again.code == 0, again.out
+
+
+def test_a_state_that_cannot_be_written_does_not_hide_why_something_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def locked(_stack: Any, verb: str, _urns: Any) -> None:
+        if verb == "unprotect":
+            return
+        raise CommandError(CommandResult(stdout="", stderr="error: it is locked", code=255))
+
+    entry = {"urn": "urn:1", "protect": False}
+    monkeypatch.setattr(protection, "entries", lambda _stack: (entry,))
+    monkeypatch.setattr(protection, "_mark", locked)
+    told: list[str] = []
+    stack: Any = None
+    with (
+        pytest.raises(AuthenticationError, match="expired"),
+        protection.unmarked(stack, (), told.append, also=["urn:1"]),
+    ):
+        raise AuthenticationError("expired")
+    (line,) = told
+    assert "could not be protected again in the state: `up` protects what is left" in line
+    assert "it is locked" in line
 
 
 def test_without_anybody_to_ask_nothing_is_unprotected(guarded: Guarded) -> None:

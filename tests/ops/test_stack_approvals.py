@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import shutil
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from infra.sandbox import servers
+from infra.settings import load
 from ops import access as accesses
 from ops import commands, sandbox, stack
 from ops.access import Access
@@ -93,3 +95,34 @@ def test_other_environments_and_rehearsals_change_without(
     assert production.is_dir()
     assert ops("up", "uat", "--yes").code == ExitCode.OK
     assert ops("--sandbox", "up", "prod", "--yes").code == ExitCode.OK
+
+
+def test_on_aws_an_interrupted_creation_is_not_forgotten_while_something_of_it_is_there(
+    production: Path, ops: Ops
+) -> None:
+    """The Pulumi CLI would drop it from the state before it reads anything."""
+    assert ops("up", "dev", "--yes").code == ExitCode.OK
+    access = sandbox.access(production, load("dev", production, dt.date(2026, 12, 1)))
+    opened = stack.open_stack(access)
+    document = opened.export_stack()
+    creating = {
+        "urn": "urn:pulumi:dev::mono-repo::aws:ec2/vpc:Vpc::second",
+        "type": "aws:ec2/vpc:Vpc",
+        "custom": True,
+        "inputs": {"cidrBlock": "10.1.0.0/16"},
+    }
+    operations = [{"resource": creating, "type": "creating"}]
+    document.deployment = {**(document.deployment or {}), "pending_operations": operations}
+    opened.import_stack(document)
+    ec2 = access.client("ec2")
+    tags = [{"ResourceType": "vpc", "Tags": [{"Key": "Name", "Value": "mono-repo-dev-second"}]}]
+    made = ec2.create_vpc(CidrBlock="10.1.0.0/16", TagSpecifications=tags)["Vpc"]["VpcId"]
+
+    forgetting = ("refresh", "dev", "--clear-pending-creates", "--yes")
+    refused = ops(*forgetting)
+    assert refused.code == ExitCode.REFUSED, refused.out + refused.err
+    assert f"{creating['urn']}: {made} is there, and not in the state" in refused.err
+    assert (opened.export_stack().deployment or {})["pending_operations"]
+    ec2.delete_vpc(VpcId=made)
+    assert ops(*forgetting).code == ExitCode.OK
+    assert not (opened.export_stack().deployment or {}).get("pending_operations")
