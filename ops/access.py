@@ -38,6 +38,8 @@ _PROJECTS: Final[Mapping[StackKind, str]] = {
     "bootstrap": naming.BOOTSTRAP_PROJECT,
     "account": naming.ACCOUNT_PROJECT,
 }
+KEEPING_THE_KEY: Final = {"PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true"}
+"""Has the Pulumi CLI go on with what encrypts a state, where a stack file does not say it."""
 CONNECTIONS: Final = 32
 """Of one client: as many as steps are done at once."""
 ATTEMPTS: Final = 8
@@ -191,8 +193,7 @@ def aws(root: Path, settings: Settings, environment: Mapping[str, str] = os.envi
         caller=caller,
         variables={
             "AWS_REGION": settings.region,
-            # What encrypts the state goes on encrypting it, whatever a stack file forgets to say.
-            "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
+            **KEEPING_THE_KEY,
             **_backend_variables(settings, environment),
         },
         client=_clients(cache(lambda: _assumed(session, settings, caller))),

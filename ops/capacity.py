@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from infra import naming
@@ -31,6 +32,8 @@ STOPPABLE: Final = ("available", "storage-optimization")
 
 Answer = Literal["settled", "accepted", "busy", "gone"]
 """settled: nothing had to be asked. busy: AWS takes the request later; ask again."""
+OWN_ID: Final = Path("/sys/devices/virtual/dmi/id/board_asset_tag")
+"""Where an instance of the Nitro system reads its own id, without asking anybody."""
 
 _OF_ONE: Final = (
     "IncorrectInstanceState",
@@ -43,9 +46,28 @@ _OF_ONE: Final = (
 )
 """What EC2 refuses a whole batch with because of one of its instances."""
 _SCALING_GROUP: Final = "aws:autoscaling:groupName"
+_INSTANCE_ID: Final = re.compile(r"i-[0-9a-f]{8,17}")
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalingGroup:
+    """An Auto Scaling group: what decides in the end how many instances there are."""
+
+    name: str
+    min: int
+    desired: int
+    environment: str = ""
+    """What its tag says."""
+    instances: Mapping[str, str] = field(default_factory=dict)
+    """Id → its state in the group."""
+
+    @property
+    def rests(self) -> bool:
+        """Tell whether it wants no instances."""
+        return self.min == 0 and self.desired == 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +81,20 @@ class NodeGroup:
     scaling_groups: tuple[str, ...] = ()
     issues: tuple[str, ...] = ()
     """What EKS says is wrong with it."""
+    scaled: tuple[ScalingGroup, ...] = ()
+    """Its Auto Scaling groups as they are, where they were looked at as well."""
 
     @property
     def is_stopped(self) -> bool:
-        """Tell whether it is asked to have no nodes."""
+        """Tell whether EKS is asked for no nodes."""
         return self.sizes.min == 0 and self.sizes.desired == 0
+
+    @property
+    def computes(self) -> bool:
+        """Tell whether nodes are wanted: its Auto Scaling groups know best, EKS may lag behind."""
+        if not self.scaled:
+            return not self.is_stopped
+        return not all(group.rests for group in self.scaled)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +124,11 @@ class Estate:
     """What there is, as it was seen."""
 
     node_groups: tuple[NodeGroup, ...] = ()
+    scaling_groups: tuple[ScalingGroup, ...] = ()
+    """Those of the environment that are no node group's: no stop and no start touches them."""
     instances: tuple[Instance, ...] = ()
+    here: str = ""
+    """The instance that this command runs on; empty: none, or none that can be told."""
     databases: tuple[Database, ...] = ()
     alarms: Mapping[str, bool] = field(default_factory=dict)
     """Name → whether it tells anybody."""
@@ -133,12 +168,51 @@ def observe(access: Access) -> Estate:
 
     Raises `IncompleteError` where anything of it cannot be seen.
     """
-    looks: list[Callable[[Access], Any]] = [node_groups, instances, databases, alarms, rule]
+    looks: list[Callable[[Access], Any]] = [
+        node_groups,
+        scaling_groups,
+        machines,
+        databases,
+        alarms,
+        rule,
+    ]
     with ThreadPoolExecutor(max_workers=len(looks)) as pool:
-        under_way = [pool.submit(look, access) for look in looks]
-        nodes, machines, data, watching, restop = (future.result() for future in under_way)
+        seen = [future.result() for future in [pool.submit(look, access) for look in looks]]
+    return estate(access.environment, *seen)
+
+
+def estate(
+    environment: str,
+    groups: Sequence[NodeGroup],
+    scaling: Sequence[ScalingGroup],
+    found: Machines,
+    data: Sequence[Database],
+    watching: Mapping[str, bool],
+    restop: str,
+) -> Estate:
+    """Put together what was seen: which Auto Scaling group is whose."""
+    by_name = {group.name: group for group in scaling}
+    known = {name for group in groups for name in group.scaling_groups}
+    others = [
+        group
+        for group in scaling
+        if group.name not in known
+        and (group.environment == environment or group.name in found.scaled_by)
+    ]
     return Estate(
-        node_groups=nodes, instances=machines, databases=data, alarms=watching, rule=restop
+        node_groups=tuple(
+            replace(
+                group,
+                scaled=tuple(by_name[name] for name in group.scaling_groups if name in by_name),
+            )
+            for group in groups
+        ),
+        scaling_groups=tuple(others),
+        instances=found.alone,
+        here=found.here,
+        databases=tuple(data),
+        alarms=watching,
+        rule=restop,
     )
 
 
@@ -147,14 +221,9 @@ def observe(access: Access) -> Estate:
 
 def node_groups(access: Access) -> tuple[NodeGroup, ...]:
     """List the managed node groups of the environment's clusters."""
-    eks = access.client("eks")
     with listing("node groups"):
-        names = [
-            (cluster, name)
-            for cluster in _clusters(access)
-            for page in eks.get_paginator("list_nodegroups").paginate(clusterName=cluster)
-            for name in page["nodegroups"]
-        ]
+        listed = _at_once(lambda cluster: _names(access, cluster), _candidates(access))
+        names = [pair for pairs in listed for pair in pairs]
         found = _at_once(lambda pair: node_group(access, *pair), names)
     return tuple(group for group in found if group is not None)
 
@@ -227,39 +296,93 @@ def _has(access: Access, cluster: str, name: str, scaling: Mapping[str, int]) ->
     return all(now[key] == value for key, value in scaling.items())
 
 
-def nodes(access: Access, group: NodeGroup) -> dict[str, str]:
-    """List the instances behind a node group: id → their state in the Auto Scaling group."""
-    if not group.scaling_groups:
-        return {}
-    pages = (
-        access.client("autoscaling")
-        .get_paginator("describe_auto_scaling_groups")
-        .paginate(AutoScalingGroupNames=list(group.scaling_groups))
-    )
-    return {
-        instance["InstanceId"]: instance["LifecycleState"]
-        for page in pages
-        for found in page["AutoScalingGroups"]
-        for instance in found["Instances"]
-    }
-
-
-def _clusters(access: Access) -> list[str]:
-    """List the environment's clusters: its own, and others that are called and tagged after it."""
-    eks, own = access.client("eks"), naming.cluster(access.environment)
-    pages = eks.get_paginator("list_clusters").paginate()
+def _candidates(access: Access) -> list[str]:
+    """List the clusters that may be the environment's: its own, and others called after it."""
+    own = naming.cluster(access.environment)
+    pages = access.client("eks").get_paginator("list_clusters").paginate()
     names = [name for page in pages for name in page["clusters"]]
-    others = [name for name in names if name.startswith(f"{own}-")]
-    tags = {name: eks.describe_cluster(name=name)["cluster"].get("tags", {}) for name in others}
-    tagged = [name for name in others if tags[name].get("environment") == access.environment]
-    return [name for name in names if name == own] + tagged
+    return [name for name in names if name == own or name.startswith(f"{own}-")]
+
+
+def _names(access: Access, cluster: str) -> list[tuple[str, str]]:
+    """List the node groups of a cluster; none where it is not tagged as the environment's."""
+    eks = access.client("eks")
+    if cluster != naming.cluster(access.environment):
+        tags = eks.describe_cluster(name=cluster)["cluster"].get("tags", {})
+        if tags.get("environment") != access.environment:
+            return []
+    pages = eks.get_paginator("list_nodegroups").paginate(clusterName=cluster)
+    return [(cluster, name) for page in pages for name in page["nodegroups"]]
+
+
+# Auto Scaling groups -------------------------------------------------------------------------
+
+
+def scaling_groups(access: Access) -> tuple[ScalingGroup, ...]:
+    """List the region's Auto Scaling groups."""
+    with listing("Auto Scaling groups"):
+        return tuple(_described_groups(access))
+
+
+def scaled(access: Access, names: Sequence[str]) -> tuple[ScalingGroup, ...]:
+    """Look at the Auto Scaling groups with these names that are there."""
+    if not names:
+        return ()  # no names at all would be all of them
+    return tuple(_described_groups(access, AutoScalingGroupNames=list(names)))
+
+
+def _described_groups(access: Access, **asked: Any) -> Iterator[ScalingGroup]:
+    pages = access.client("autoscaling").get_paginator("describe_auto_scaling_groups")
+    for page in pages.paginate(**asked):
+        for item in page["AutoScalingGroups"]:
+            yield ScalingGroup(
+                name=item["AutoScalingGroupName"],
+                min=item["MinSize"],
+                desired=item["DesiredCapacity"],
+                environment=_tags(item).get("environment", ""),
+                instances={
+                    instance["InstanceId"]: instance["LifecycleState"]
+                    for instance in item.get("Instances", [])
+                },
+            )
+
+
+def rescale(access: Access, name: str, *, least: int, wanted: int) -> str:
+    """Set the sizes of a node group's Auto Scaling group itself, but for the most; give why not.
+
+    For where EKS does not do it: when that is next asked for sizes, it sets those. Raises where
+    the credentials have ended.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        access.client("autoscaling").update_auto_scaling_group(
+            AutoScalingGroupName=name, MinSize=least, DesiredCapacity=wanted
+        )
+    except (BotoCoreError, ClientError) as error:
+        if is_expired(error):
+            raise
+        return f"Auto Scaling group {name} could not be set: {error}"
+    return ""
 
 
 # Instances -----------------------------------------------------------------------------------
 
 
-def instances(access: Access) -> tuple[Instance, ...]:
-    """List the environment's instances that no Auto Scaling group owns, and that are not gone."""
+@dataclass(frozen=True, kw_only=True)
+class Machines:
+    """The environment's instances that are not gone."""
+
+    alone: tuple[Instance, ...]
+    """Those that no Auto Scaling group owns."""
+    scaled_by: frozenset[str]
+    """The Auto Scaling groups that own the others."""
+    here: str = ""
+    """As in `Estate`."""
+
+
+def machines(access: Access) -> Machines:
+    """List the environment's instances."""
     filters = [
         {"Name": "tag:environment", "Values": [access.environment]},
         {
@@ -269,7 +392,23 @@ def instances(access: Access) -> tuple[Instance, ...]:
     ]
     with listing("instances"):
         found = list(_described_instances(access, filters))
-    return tuple(_instance(item) for item in found if _SCALING_GROUP not in _tags(item))
+    here = own_id()
+    return Machines(
+        alone=tuple(_instance(item, here) for item in found if _SCALING_GROUP not in _tags(item)),
+        scaled_by=frozenset(
+            name for item in found if (name := _tags(item).get(_SCALING_GROUP, ""))
+        ),
+        here=here,
+    )
+
+
+def own_id() -> str:
+    """Give the id of the instance that this command runs on; empty: it runs on none, or unknown."""
+    try:
+        said = OWN_ID.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+    return said if _INSTANCE_ID.fullmatch(said) else ""
 
 
 def states(access: Access, ids: Sequence[str]) -> dict[str, str]:
@@ -324,9 +463,11 @@ def _described_instances(
             yield from reservation["Instances"]
 
 
-def _instance(item: Mapping[str, Any]) -> Instance:
+def _instance(item: Mapping[str, Any], own: str) -> Instance:
     kept = ""
-    if item.get("InstanceLifecycle") == "spot":
+    if item["InstanceId"] == own:
+        kept = "this command runs on it"
+    elif item.get("InstanceLifecycle") == "spot":
         kept = "a spot instance, which stopping may end"
     elif item.get("RootDeviceType") == "instance-store":
         kept = "its root is in the instance store, which cannot be stopped"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from infra import naming
-from ops.access import endpoint_variables
+from ops.access import KEEPING_THE_KEY, endpoint_variables
 
 if TYPE_CHECKING:
     from infra.settings import Settings
@@ -50,7 +50,11 @@ def lines(
         "# it reaches the state bucket and its key with the shell's own credentials",
         f"# secrets provider: {settings.backend.secrets_provider}",
     ]
-    exports = {"AWS_REGION": settings.region, "PULUMI_STACK": settings.environment}
+    exports = {
+        "AWS_REGION": settings.region,
+        "PULUMI_STACK": settings.environment,
+        **KEEPING_THE_KEY,
+    }
     names = dict.fromkeys(["AWS_ENDPOINT_URL", *endpoint_variables(environment)])
     if environment.get(_MARKER):
         names |= dict.fromkeys(_OF_THE_SANDBOX)

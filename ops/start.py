@@ -6,7 +6,7 @@ meanwhile is named, and holds up nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +19,7 @@ from ops.plan import Data, Plan, Step
 
 if TYPE_CHECKING:
     from ops.access import Access
-    from ops.capacity import Estate, NodeGroup
+    from ops.capacity import Estate, NodeGroup, ScalingGroup
     from ops.execution import Context
 
 WAIT_MINUTES: Final = 60.0
@@ -222,7 +222,10 @@ def _await_nodes(context: Context, step: Step) -> Data:
             return ""
         if answer != "settled" or group.status == "UPDATING":
             return "EKS is at it"
-        states = capacity.nodes(context.access, group).values()
+        scaled = capacity.scaled(context.access, group.scaling_groups)
+        if said := _give_back(context.access, scaled, Sizes(**step.data["sizes"])):
+            return said
+        states = [state for item in scaled for state in item.instances.values()]
         ready = sum(state == "InService" for state in states)
         if ready >= group.sizes.desired:
             return ""
@@ -233,6 +236,20 @@ def _await_nodes(context: Context, step: Step) -> Data:
         context.note(f"Not started: node group {step.target} is not there any more.")
         return {"answer": "gone"}
     return {"sizes": last[0].sizes.model_dump()}
+
+
+def _give_back(access: Access, scaled: Sequence[ScalingGroup], sizes: Sizes) -> str:
+    """Give an Auto Scaling group back what a stop took from it without EKS; say so.
+
+    EKS, whose sizes are those from before, changes nothing about it then. How many there are above
+    the least is the autoscaler's business.
+    """
+    least, wanted = sum(item.min for item in scaled), sum(item.desired for item in scaled)
+    if not scaled or (least >= sizes.min and (wanted or not sizes.desired)):
+        return ""
+    name, wanted = scaled[0].name, max(wanted or sizes.desired, sizes.min)
+    refused = capacity.rescale(access, name, least=sizes.min, wanted=wanted)
+    return refused or f"Auto Scaling group {name} is given back {wanted} nodes"
 
 
 def _instances(context: Context, step: Step) -> None:
@@ -364,6 +381,15 @@ def _node_group_check(group: NodeGroup | None, step: Step) -> Check:
             found="it is not there any more",
             expected=_size(wanted),
             remedy="run ops up, which makes what is declared",
+        )
+    least = sum(item.min for item in group.scaled)
+    if group.scaled and least < wanted.min:
+        return Check(
+            name=name,
+            status="fail",
+            found=f"{_size(group.sizes)} at EKS; its Auto Scaling group has at least {least}",
+            expected=_size(wanted),
+            remedy="set its sizes again where they were changed, or run ops stop and ops start",
         )
     exact = (group.sizes.min, group.sizes.max) == (wanted.min, wanted.max)
     if exact and group.sizes.desired == wanted.desired:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from infra import naming
 from infra.suspension import LONGEST_REASON, Running, Sizes, Suspension
 from ops import capacity, suspension
+from ops.access import is_expired
 from ops.checks import Check
 from ops.errors import OpsError, RefusedError, UsageError
 from ops.operation import Operation, Planning
@@ -21,12 +22,14 @@ from ops.plan import Data, Plan, Step
 
 if TYPE_CHECKING:
     from ops.access import Access
-    from ops.capacity import Estate
+    from ops.capacity import Estate, NodeGroup, ScalingGroup
     from ops.execution import Context
 
 WAIT_MINUTES: Final = 60.0
 """For the slowest, a database that ends what it had begun; nodes go within 15 minutes."""
 INTERVAL_SECONDS = 5.0
+PATIENCE: Final = 12
+"""Looks at an update of EKS's until its Auto Scaling group is set without it."""
 NAMED: Final = 3
 """Of many that are alike so many are named."""
 NO_REASON: Final = "no reason given"
@@ -198,7 +201,8 @@ def _record_step(before: Running, asked: Data) -> Step:
 def _node_group_steps(estate: Estate, *, again: bool) -> Iterator[Step]:
     for group in estate.node_groups:
         # Of one that was asked before the nodes may still be there.
-        if group.is_stopped and group.status != "UPDATING" and not again:
+        rests = group.is_stopped and not group.computes
+        if rests and group.status != "UPDATING" and not again:
             continue
         sizes, name = group.sizes, f"{group.cluster}/{group.name}"
         yield Step(
@@ -208,7 +212,11 @@ def _node_group_steps(estate: Estate, *, again: bool) -> Iterator[Step]:
             target=name,
             summary=f"scale node group {name} from {sizes.desired} nodes (at least {sizes.min}) "
             f"to none; at most {sizes.max} stays",
-            data={"cluster": group.cluster, "name": group.name},
+            data={
+                "cluster": group.cluster,
+                "name": group.name,
+                "scaling_groups": list(group.scaling_groups),
+            },
         )
 
 
@@ -289,6 +297,18 @@ def _notes(
         if item.kept and item.state in ("pending", "running")
     )
     yield from (
+        f"not stopped: {_described(group)}. To stop it: aws autoscaling update-auto-scaling-group "
+        f"--auto-scaling-group-name {group.name} --min-size 0 --desired-capacity 0"
+        for group in estate.scaling_groups
+        if not group.rests
+    )
+    yield from (
+        f"this command runs on a node of {group.cluster}/{group.name}, and ends with it: run it "
+        "elsewhere"
+        for group in estate.node_groups
+        if any(estate.here in scaled.instances for scaled in group.scaled)
+    )
+    yield from (
         f"not stopped: database {item.identifier} ({item.kept})"
         for item in estate.databases
         if item.kept
@@ -329,40 +349,115 @@ def _record(context: Context, step: Step) -> Data:
 
 
 def _stop_nodes(context: Context, step: Step) -> Data:
-    return {"answer": capacity.empty(context.access, step.data["cluster"], step.data["name"])}
+    access = context.access
+    answer, refused = _ask_eks(access, step)
+    if answer not in ("busy", "refused"):
+        return {"answer": answer}
+    # Nobody knows how long that lasts, and nodes run on meanwhile.
+    scaled = capacity.scaled(access, step.data.get("scaling_groups", ()))
+    told = _take_nodes(access, scaled)
+    if refused and (told or not scaled):
+        raise OpsError("; ".join([f"EKS does not scale {step.target}: {refused}", *told]))
+    return {"answer": answer, "set instead": [group.name for group in scaled], "told": told}
 
 
-def _await_nodes(context: Context, step: Step) -> None:
+def _ask_eks(access: Access, step: Step) -> tuple[str, str]:
+    """Ask EKS for no nodes; give its answer, and why it refuses.
+
+    Raises where the credentials have ended.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return capacity.empty(access, step.data["cluster"], step.data["name"]), ""
+    except (BotoCoreError, ClientError) as error:
+        if is_expired(error):
+            raise
+        return "refused", str(error)
+
+
+def _take_nodes(access: Access, scaled: Iterable[ScalingGroup]) -> list[str]:
+    """Let Auto Scaling groups want no nodes; give why where they could not be set."""
+    told = [
+        capacity.rescale(access, group.name, least=0, wanted=0)
+        for group in scaled
+        if not group.rests
+    ]
+    return [why for why in told if why]
+
+
+def _await_nodes(context: Context, step: Step) -> Data:
     access, cluster, name = context.access, step.data["cluster"], step.data["name"]
+    at_it, refused = 0, ""
 
     def missing() -> str:
+        nonlocal at_it, refused
         group = capacity.node_group(access, cluster, name)
         if group is None or group.status == "DELETING":
             return ""
-        if not group.is_stopped:  # busy when it was asked, or an autoscaler has decided otherwise
-            answer = capacity.empty(access, cluster, name)
-            return f"{group.sizes.desired} nodes were wanted; asked again, {answer}"
-        if group.status == "UPDATING":
-            return "EKS is at it"
-        return _left(capacity.nodes(access, group), group.issues)
+        answer, refused = ("settled", "") if group.is_stopped else _ask_eks(access, step)
+        updating = group.is_stopped and group.status == "UPDATING"
+        at_it += updating
+        said = [refused] if refused else []
+        if not group.is_stopped:  # refused or busy, or an autoscaler has decided otherwise
+            said.insert(0, f"{group.sizes.desired} nodes were wanted; asked again, {answer}")
+        if answer in ("accepted", "gone") or (updating and at_it < PATIENCE):
+            return "; ".join(said) or "EKS is at it"
+        left = _left(access, group)
+        # What EKS does not take is no reason to wait where nothing computes any more.
+        if not left and not updating and answer != "busy":
+            return ""
+        return "; ".join([*said, *left]) or "EKS is at it"
 
     _wait(context, step, f"the nodes of {step.target} to go", missing)
+    if refused:
+        context.note(
+            f"{step.target} has no nodes, and its Auto Scaling group wants none; EKS does not take "
+            f"that over: {refused}"
+        )
+    return {"refused": refused} if refused else {}
 
 
-def _left(nodes: Mapping[str, str], issues: Sequence[str]) -> str:
+def _left(access: Access, group: NodeGroup) -> list[str]:
+    """Say what is left of a node group's nodes, and let its Auto Scaling groups want none."""
+    scaled = capacity.scaled(access, group.scaling_groups)
+    if not scaled and not group.is_stopped:
+        return ["its Auto Scaling group is not there"]
+    wanting = [
+        f"Auto Scaling group {item.name} wanted {item.desired}, at least {item.min}"
+        for item in _wanting(scaled)
+    ]
+    return [*wanting, *_take_nodes(access, scaled), *_nodes_left(scaled, group.issues)]
+
+
+def _wanting(scaled: Iterable[ScalingGroup]) -> list[ScalingGroup]:
+    return [group for group in scaled if not group.rests]
+
+
+def _nodes_left(scaled: Iterable[ScalingGroup], issues: Sequence[str]) -> list[str]:
+    nodes = {id_: state for group in scaled for id_, state in group.instances.items()}
     if not nodes:
-        return ""
+        return []
     named = ", ".join(f"{id_} is {state}" for id_, state in sorted(nodes.items())[:NAMED])
     draining = any(state.startswith("Terminating") for state in nodes.values())
     hint = "; a disruption budget may hold up its pods (kubectl get pdb -A)" if draining else ""
-    return "; ".join([f"{len(nodes)} left, {named}{hint}", *issues])
+    return [f"{len(nodes)} left, {named}{hint}", *issues]
 
 
 def _stop_instances(context: Context, step: Step) -> Data:
-    refused = _ask_instances(context.access, step.data["ids"])
+    ids = _others(context, step)
+    refused = _ask_instances(context.access, ids)
     if refused:
         raise OpsError(_refusal(refused))
-    return {"asked": len(step.data["ids"])}
+    return {"asked": len(ids)}
+
+
+def _others(context: Context, step: Step) -> list[str]:
+    """Give a step's instances but the one that this command runs on, which planned it elsewhere."""
+    here = capacity.own_id()
+    if here in step.data["ids"]:
+        context.note(f"Not stopped: instance {here} (this command runs on it).")
+    return [id_ for id_ in step.data["ids"] if id_ != here]
 
 
 def _ask_instances(access: Access, ids: Sequence[str]) -> dict[str, str]:
@@ -380,9 +475,10 @@ def _refusal(refused: Mapping[str, str]) -> str:
 
 def _await_instances(context: Context, step: Step) -> None:
     refused: dict[str, str] = {}
+    ids = _others(context, step)
 
     def missing() -> str:
-        states = capacity.states(context.access, step.data["ids"])
+        states = capacity.states(context.access, ids)
         moving = {id_: now for id_, now in states.items() if now not in ("stopped", *_ENDING)}
         asked = [id_ for id_, now in moving.items() if now != "stopping" and id_ not in refused]
         refused.update(_ask_instances(context.access, asked))
@@ -437,15 +533,11 @@ def verify(context: Context) -> tuple[Check, ...]:
     record = suspension.read(access)
     running = observed(estate)
     again = f"run ops stop {access.environment} again"
-    wanted = [
-        f"{group.cluster}/{group.name} wants {group.sizes.desired}"
-        for group in estate.node_groups
-        if not group.is_stopped
-    ]
     check = partial(_check, again)
     return (
         check("record", [] if record else ["it is not there"], "what ran is written down"),
-        check("node groups", wanted, f"{len(estate.node_groups)} want no nodes"),
+        _node_groups_check(again, estate),
+        _scaling_groups_check(estate),
         check("instances", running.instances, "none runs that can be stopped"),
         check("databases", running.databases, "none runs that settings let be stopped"),
         check(
@@ -459,6 +551,50 @@ def verify(context: Context) -> tuple[Check, ...]:
             "databases are kept stopped" if estate.rule else "there is none",
         ),
     )
+
+
+def _node_groups_check(again: str, estate: Estate) -> Check:
+    name, right = "node groups", f"{len(estate.node_groups)} want no nodes"
+    wanted = [
+        f"{group.cluster}/{group.name} wants "
+        f"{sum(item.desired for item in group.scaled) or group.sizes.desired}"
+        for group in estate.node_groups
+        if group.computes
+    ]
+    behind = [
+        f"EKS says that {group.cluster}/{group.name} wants {group.sizes.desired}, at least "
+        f"{group.sizes.min}; its Auto Scaling group wants none"
+        for group in estate.node_groups
+        if not group.computes and not group.is_stopped
+    ]
+    if wanted or not behind:
+        return _check(again, name, wanted, right)
+    return Check(
+        name=name,
+        status="warn",
+        found="; ".join(behind),
+        expected=right,
+        remedy=f"when EKS takes changes of it again, {again}",
+    )
+
+
+def _scaling_groups_check(estate: Estate) -> Check:
+    name, right = "other Auto Scaling groups", "none wants instances"
+    wanting = [_described(group) for group in _wanting(estate.scaling_groups)]
+    if not wanting:
+        return Check(name=name, status="ok", found=right)
+    return Check(
+        name=name,
+        status="warn",
+        found="; ".join(wanting),
+        expected=right,
+        remedy="let them want none, if they are to be stopped: aws autoscaling "
+        "update-auto-scaling-group --min-size 0 --desired-capacity 0",
+    )
+
+
+def _described(group: ScalingGroup) -> str:
+    return f"Auto Scaling group {group.name}, which wants {group.desired} and is no node group's"
 
 
 def _check(remedy: str, name: str, wrong: Iterable[str], right: str) -> Check:

@@ -112,8 +112,14 @@ def _answer(action: str, params: Mapping[str, Any]) -> dict[str, Any]:
                 "nodegroupName": params["nodegroupName"],
                 "status": "ACTIVE",
                 "scalingConfig": {"minSize": 1, "desiredSize": 8, "maxSize": 12},
+                "resources": {
+                    "autoScalingGroups": [
+                        {"name": _scaling_group(params["clusterName"], params["nodegroupName"])}
+                    ]
+                },
             }
         },
+        "DescribeAutoScalingGroups": lambda: {"AutoScalingGroups": _scaling_groups()},
         "DescribeInstances": lambda: {"Reservations": [{"Instances": _instances()}]},
         "DescribeDBInstances": lambda: {
             "DBInstances": [
@@ -135,6 +141,24 @@ def _instances() -> list[dict[str, Any]]:
     return [
         {"InstanceId": f"i-{number:017x}", "State": {"Name": "running"}, "Tags": tags}
         for number in range(INSTANCES)
+    ]
+
+
+def _scaling_group(cluster: str, name: str) -> str:
+    return f"eks-{cluster}-{name}"
+
+
+def _scaling_groups() -> list[dict[str, Any]]:
+    return [
+        {
+            "AutoScalingGroupName": _scaling_group(cluster, f"group-{number}"),
+            "MinSize": 1,
+            "MaxSize": 12,
+            "DesiredCapacity": 8,
+            "Tags": [{"Key": "eks:cluster-name", "Value": cluster}],
+        }
+        for cluster in CLUSTERS
+        for number in range(GROUPS)
     ]
 
 
@@ -188,12 +212,14 @@ class _Watched(rates.Bucket):
 
 
 def _one_by_one(access: Access) -> capacity.Estate:
-    return capacity.Estate(
-        node_groups=capacity.node_groups(access),
-        instances=capacity.instances(access),
-        databases=capacity.databases(access),
-        alarms=capacity.alarms(access),
-        rule=capacity.rule(access),
+    return capacity.estate(
+        access.environment,
+        capacity.node_groups(access),
+        capacity.scaling_groups(access),
+        capacity.machines(access),
+        capacity.databases(access),
+        capacity.alarms(access),
+        capacity.rule(access),
     )
 
 

@@ -80,6 +80,11 @@ class World:
             found[cluster, name] = (size["minSize"], size["desiredSize"], size["maxSize"])
         return found
 
+    def nodes(self) -> int:
+        """Give how many nodes there are."""
+        found = self.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+        return sum(len(group["Instances"]) for group in found)
+
     def instance_states(self, ids: Sequence[str]) -> set[str]:
         """Give the states that some instances are in."""
         pages = self.client("ec2").describe_instances(InstanceIds=list(ids))["Reservations"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -233,6 +234,27 @@ def test_a_database_stuck_in_a_transition_meets_the_deadline_and_everything_else
     _started(world)
 
 
+def test_nodes_go_while_eks_takes_no_change_and_eks_has_its_sizes_when_it_does(
+    world: World,
+) -> None:
+    eks = world.client("eks")
+    _hold(world, "eks::nodegroup", 10_000)
+    try:
+        eks.update_nodegroup_version(clusterName="mono-repo-dev", nodegroupName="general")
+        ended = world.ops(*STOP, "--wait", "0.02", "--json")
+        assert ended.code == ExitCode.DEADLINE, ended.err
+        said = {step["step"]: step["message"] for step in ended.report["steps"]}
+        assert "asked again, busy" in said["settle:nodes:mono-repo-dev/general"]
+        assert world.nodes() == 0
+    finally:
+        _hold(world, "eks::nodegroup", 1)
+    resumed = world.ops("resume", ended.report["run"], "--yes")
+    assert resumed.code == ExitCode.OK, resumed.err
+    world.assert_stopped()
+    _started(world)
+    assert world.nodes() == sum(now for _, now, _ in SIZES.values())
+
+
 def test_what_was_deleted_by_hand_is_named_and_holds_nothing_up(stopped: World) -> None:
     eks, ec2 = stopped.client("eks"), stopped.client("ec2")
     group = eks.describe_nodegroup(clusterName="mono-repo-dev-jobs", nodegroupName="jobs")
@@ -293,6 +315,59 @@ def test_a_stop_is_refused_while_a_bare_pulumi_update_runs_and_says_how_to_break
     assert ended.code == ExitCode.REFUSED, ended.err
     assert f"pulumi cancel -s {ENV}" in ended.err
     world.assert_running()
+
+
+@pytest.mark.parametrize("command", [STOP, START])
+def test_a_bare_pulumi_update_that_begins_in_the_middle_is_told_and_the_run_converges(
+    command: tuple[str, ...], request: pytest.FixtureRequest
+) -> None:
+    world: World = request.getfixturevalue("world" if command == STOP else "stopped")
+    _hold(world, "ec2::instance", 10_000)
+    run = world.start(*command, "--json", plan={})
+    try:
+        _await_state(world, "stopping" if command == STOP else "pending")
+        with Backend(world.home, version="").lock(StackReference("mono-repo", ENV), "up"):
+            _hold(world, "ec2::instance", 1)
+            out, err = run.communicate(timeout=120)
+    finally:
+        _hold(world, "ec2::instance", 1)
+    assert run.returncode == ExitCode.PARTIAL, err
+    left = [step for step in json.loads(out)["steps"] if step["outcome"] != "done"]
+    assert [step["step"] for step in left] == ["refresh"]
+    assert "is locked by another update" in left[0]["message"]
+    assert f"process {os.getpid()}" in left[0]["message"].replace("pid", "process")
+    _converges(world, json.loads(out)["run"], command)
+
+
+def _await_state(world: World, state: str) -> None:
+    deadline = time.monotonic() + 60
+    while state not in world.instance_states(world.instances):
+        assert time.monotonic() < deadline
+
+
+def _converges(world: World, run: str, command: tuple[str, ...]) -> None:
+    resumed = world.ops("resume", run, "--yes")
+    assert resumed.code == ExitCode.OK, resumed.err
+    if command == STOP:
+        world.assert_stopped()
+        world.assert_agreed()
+        _started(world)
+    world.assert_running()
+    world.assert_agreed()
+
+
+@pytest.mark.parametrize("command", [STOP, START])
+def test_a_run_that_has_only_its_refresh_left_waits_for_who_has_begun_a_bare_pulumi_update(
+    command: tuple[str, ...], request: pytest.FixtureRequest
+) -> None:
+    world: World = request.getfixturevalue("world" if command == STOP else "stopped")
+    world.killed(*command, kill=("intent", "refresh"))
+    run = world.runs()[-1]
+    with Backend(world.home, version="").lock(StackReference("mono-repo", ENV), "up"):
+        refused = world.ops("resume", run, "--yes")
+    assert refused.code == ExitCode.REFUSED, refused.err
+    assert f"process {os.getpid()}" in refused.err
+    _converges(world, run, command)
 
 
 def test_a_stop_calls_nothing_that_deletes(world: World, tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from infra.suspension import Running, Sizes
 from ops import capacity, start
-from ops.capacity import Estate, NodeGroup
+from ops.capacity import Estate, NodeGroup, ScalingGroup
 from ops.errors import OpsError
 from ops.execution import Context
 from ops.plan import Step
@@ -87,3 +89,57 @@ def test_a_group_that_has_its_sizes_back_is_the_autoscalers_business(
     monkeypatch.setattr(capacity, "_update", lambda *_: "accepted")
     step = next(step for step in start.steps(BEFORE, STOPPED) if step.action == "start:nodes")
     assert start._ask_nodes(cast("Any", None), step)[0] == answer
+
+
+@pytest.mark.parametrize(
+    ("scaled", "given"),
+    [
+        ((0, 0), (1, 3)),
+        ((0, 5), (1, 5)),
+        ((1, 1), None),
+        ((1, 6), None),
+    ],
+)
+def test_what_a_stop_took_from_an_auto_scaling_group_is_given_back_where_eks_would_not(
+    scaled: tuple[int, int], given: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    least, wanted = scaled
+    group = NodeGroup(
+        cluster="mono-repo-dev",
+        name="general",
+        sizes=SIZES,
+        status="ACTIVE",
+        scaling_groups=("eks-general",),
+    )
+    nodes = {f"i-{number}": "InService" for number in range(3)}
+    behind = ScalingGroup(name="eks-general", min=least, desired=wanted, instances=nodes)
+    asked: list[tuple[int, int]] = []
+
+    def rescale(_access: object, _name: str, *, least: int, wanted: int) -> str:
+        asked.append((least, wanted))
+        return ""
+
+    monkeypatch.setattr(capacity, "node_group", lambda *_: group)
+    monkeypatch.setattr(capacity, "scaled", lambda *_: (behind,))
+    monkeypatch.setattr(capacity, "rescale", rescale)
+    said: list[str] = []
+
+    def wait(_what: str, missing: Callable[[], str], **_: float) -> None:
+        said.append(missing())
+
+    context = cast("Context", SimpleNamespace(access=None, wait=wait))
+    step = next(step for step in start.steps(BEFORE, STOPPED) if step.action == "settle:nodes")
+    start.ACTIONS["settle:nodes"](context, step)
+    assert asked == ([given] if given else [])
+    assert bool(said[0]) == bool(given), "it is not settled before it was looked at again"
+
+
+def test_a_group_with_less_than_its_least_behind_eks_is_no_exact_start() -> None:
+    step = next(step for step in start.steps(BEFORE, STOPPED) if step.action == "start:nodes")
+    behind = ScalingGroup(name="eks-general", min=0, desired=3)
+    group = NodeGroup(
+        cluster="mono-repo-dev", name="general", sizes=SIZES, status="ACTIVE", scaled=(behind,)
+    )
+    check = start._node_group_check(group, step)
+    assert check.status == "fail"
+    assert "its Auto Scaling group has at least 0" in check.found

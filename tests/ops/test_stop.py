@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,8 +15,10 @@ from botocore.exceptions import ClientError
 from infra.suspension import Running, Sizes, Suspension
 from ops import capacity, stop, suspension
 from ops.access import Access
-from ops.capacity import Database, Estate, Instance, NodeGroup
-from ops.errors import RefusedError, UsageError
+from ops.capacity import Database, Estate, Instance, Machines, NodeGroup, ScalingGroup
+from ops.errors import DeadlineError, OpsError, RefusedError, UsageError
+from ops.execution import Context
+from ops.plan import Step
 
 NOW = dt.datetime(2026, 12, 1, 2, 30, tzinfo=dt.UTC)
 ASKED = {"reason": "", "until": "", "wait_minutes": 60.0}
@@ -164,3 +167,266 @@ def test_what_is_wrong_with_all_of_a_batch_is_not_tried_again() -> None:
     with pytest.raises(ClientError, match="RequestLimitExceeded"):
         capacity.switch(access, "stop", ["i-0a", "i-0b"])
     assert ec2.stopped == set()
+
+
+def _client_error(code: str, message: str = "") -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message}}, "UpdateNodegroupConfig")
+
+
+class Nodes:
+    """A node group at EKS, and the Auto Scaling group that decides."""
+
+    def __init__(
+        self, sizes: tuple[int, int, int], scaled: tuple[int, int], eks: list[str | None]
+    ) -> None:
+        self.sizes = sizes
+        self.scaled = scaled
+        self.eks = eks
+        """How EKS answers one request for sizes after the other, the last for good; None: yes."""
+        self.status = "ACTIVE"
+        self.nodes = 3
+        self.denied = False
+        self.asked: list[str] = []
+
+    def client(self, _service: str) -> Nodes:
+        return self
+
+    def get_paginator(self, _operation: str) -> Nodes:
+        return self
+
+    def paginate(self, AutoScalingGroupNames: list[str]) -> list[Any]:  # noqa: N803 - boto3's
+        """Describe the Auto Scaling group."""
+        assert AutoScalingGroupNames == ["eks-general"]
+        least, wanted = self.scaled
+        found = {
+            "AutoScalingGroupName": "eks-general",
+            "MinSize": least,
+            "DesiredCapacity": wanted,
+            "Instances": [
+                {"InstanceId": f"i-{number}", "LifecycleState": "InService"}
+                for number in range(self.nodes)
+            ],
+        }
+        self.nodes = min(self.nodes, wanted)
+        return [{"AutoScalingGroups": [found]}]
+
+    def describe_nodegroup(self, **_: str) -> dict[str, Any]:
+        least, wanted, most = self.sizes
+        return {
+            "nodegroup": {
+                "scalingConfig": {"minSize": least, "desiredSize": wanted, "maxSize": most},
+                "status": self.status,
+                "resources": {"autoScalingGroups": [{"name": "eks-general"}]},
+                "health": {"issues": []},
+            }
+        }
+
+    def update_nodegroup_config(self, scalingConfig: Mapping[str, int], **_: str) -> None:  # noqa: N803
+        """Take other sizes, and set the Auto Scaling group by them, or refuse."""
+        self.asked.append("EKS")
+        answer = self.eks.pop(0) if len(self.eks) > 1 else self.eks[0]
+        if answer:
+            raise _client_error(answer, "the group is unhealthy")
+        most = scalingConfig.get("maxSize", self.sizes[2])
+        self.sizes = (scalingConfig["minSize"], scalingConfig["desiredSize"], most)
+        self.scaled = self.sizes[:2]
+
+    def update_auto_scaling_group(self, **asked: Any) -> None:
+        """Set the Auto Scaling group itself."""
+        assert asked.pop("AutoScalingGroupName") == "eks-general"
+        self.asked.append("Auto Scaling")
+        if self.denied:
+            raise _client_error("AccessDenied")
+        self.scaled = (asked.pop("MinSize"), asked.pop("DesiredCapacity"))
+        assert not asked, "the most stays"
+
+    def context(self, looks: int = 9) -> tuple[Context, list[str]]:
+        """Give a context that waits for so many looks, and what is told."""
+        told: list[str] = []
+
+        def wait(what: str, missing: Callable[[], str], **_: float) -> None:
+            for _look in range(looks):
+                if not (last := missing()):
+                    return
+                told.append(last)
+            raise DeadlineError(f"{what}: {told[-1]}")
+
+        found = SimpleNamespace(access=self, wait=wait, note=told.append)
+        return cast("Context", found), told
+
+
+def _step(action: str) -> Step:
+    group = dataclasses.replace(GROUP, scaling_groups=("eks-general",))
+    estate = dataclasses.replace(ESTATE, node_groups=(group,))
+    planned = stop.steps(estate, stop.observed(estate), None, ASKED, again=False)
+    return next(step for step in planned if step.action == action)
+
+
+def _do(action: str, nodes: Nodes, looks: int = 9) -> tuple[Any, list[str]]:
+    context, told = nodes.context(looks)
+    return stop.OPERATION.actions[action](context, _step(action)), told
+
+
+def test_while_eks_takes_no_change_the_auto_scaling_group_loses_its_nodes_at_once() -> None:
+    nodes = Nodes((1, 3, 6), (1, 3), ["ResourceInUseException"])
+    detail, _ = _do("stop-nodes", nodes)
+    assert (nodes.scaled, detail["answer"]) == ((0, 0), "busy")
+    assert detail["set instead"] == ["eks-general"]
+
+
+def test_what_eks_refuses_for_good_is_taken_from_the_auto_scaling_group_and_told() -> None:
+    nodes = Nodes((1, 3, 6), (1, 3), ["InvalidRequestException"])
+    _do("stop-nodes", nodes)
+    detail, told = _do("await-nodes", nodes)
+    assert nodes.scaled == (0, 0)
+    assert "the group is unhealthy" in detail["refused"]
+    assert "EKS does not take that over" in told[-1]
+
+
+def test_where_neither_can_be_set_the_request_fails_with_both_reasons() -> None:
+    nodes = Nodes((1, 3, 6), (1, 3), ["InvalidRequestException"])
+    nodes.denied = True
+    with pytest.raises(OpsError, match=r"unhealthy.*eks-general could not be set: .*AccessDenied"):
+        _do("stop-nodes", nodes)
+    with pytest.raises(DeadlineError, match="could not be set"):
+        _do("await-nodes", nodes)
+
+
+def test_credentials_that_ended_are_no_refusal_of_eks() -> None:
+    nodes = Nodes((1, 3, 6), (1, 3), ["ExpiredToken"])
+    with pytest.raises(ClientError, match="ExpiredToken"):
+        _do("stop-nodes", nodes)
+    assert nodes.asked == ["EKS"]
+
+
+def test_a_group_at_another_update_is_kept_without_nodes_and_asked_until_eks_takes_it() -> None:
+    nodes = Nodes((1, 3, 6), (1, 3), [*["ResourceInUseException"] * 4, None])
+    _, told = _do("await-nodes", nodes)
+    assert (nodes.sizes, nodes.scaled) == ((0, 0, 6), (0, 0))
+    assert nodes.asked.count("Auto Scaling") == 1
+    assert "asked again, busy" in told[0]
+
+
+def test_nodes_that_the_autoscaler_has_put_back_behind_eks_are_taken_again() -> None:
+    nodes = Nodes((0, 0, 6), (0, 3), [None])
+    _, told = _do("await-nodes", nodes)
+    assert nodes.scaled == (0, 0)
+    assert nodes.asked == ["Auto Scaling"]
+    assert "Auto Scaling group eks-general wanted 3" in told[0]
+
+
+def test_an_update_of_eks_is_left_its_time_before_its_auto_scaling_group_is_set() -> None:
+    nodes = Nodes((0, 0, 6), (1, 3), [None])
+    nodes.status = "UPDATING"
+    with pytest.raises(DeadlineError, match="EKS is at it"):
+        _do("await-nodes", nodes, looks=stop.PATIENCE - 1)
+    assert nodes.asked == []
+    with pytest.raises(DeadlineError, match="EKS is at it"):
+        _do("await-nodes", nodes, looks=stop.PATIENCE + 3)
+    assert nodes.scaled == (0, 0)
+
+
+def test_a_group_whose_auto_scaling_group_wants_nodes_is_stopped_whatever_eks_says() -> None:
+    scaled = ScalingGroup(name="eks-general", min=0, desired=2)
+    group = dataclasses.replace(STOPPED.node_groups[0], scaled=(scaled,))
+    assert _actions(dataclasses.replace(STOPPED, node_groups=(group,)), RECORD) == [
+        "stop-nodes", "await-nodes", "refresh",
+    ]  # fmt: skip
+
+
+def _seen(groups: tuple[ScalingGroup, ...], machines: Machines) -> Estate:
+    group = dataclasses.replace(GROUP, scaling_groups=("eks-general",))
+    return capacity.estate("dev", (group,), groups, machines, (), {}, "")
+
+
+def test_auto_scaling_groups_of_no_node_group_are_named_and_left() -> None:
+    groups = (
+        ScalingGroup(name="eks-general", min=1, desired=3, environment="dev"),
+        ScalingGroup(name="runners", min=1, desired=2, environment="dev"),
+        ScalingGroup(name="untagged", min=0, desired=1),
+        ScalingGroup(name="resting", min=0, desired=0, environment="dev"),
+        ScalingGroup(name="of-uat", min=1, desired=1, environment="uat"),
+    )
+    estate = _seen(groups, Machines(alone=(), scaled_by=frozenset({"untagged", "eks-general"})))
+    notes = [note for note in stop._notes("dev", estate, None, NOW) if "Auto Scaling" in note]
+    assert [note.partition(", which")[0] for note in notes] == [
+        "not stopped: Auto Scaling group runners",
+        "not stopped: Auto Scaling group untagged",
+    ]
+    assert "--auto-scaling-group-name runners --min-size 0 --desired-capacity 0" in notes[0]
+    check = stop._scaling_groups_check(estate)
+    assert check.status == "warn"
+    assert "runners" in check.found
+    assert "of-uat" not in check.found
+
+
+def test_what_eks_lags_behind_in_is_a_warning_and_nodes_that_are_wanted_a_failure() -> None:
+    def check(scaled: tuple[int, int]) -> str:
+        least, wanted = scaled
+        groups = (ScalingGroup(name="eks-general", min=least, desired=wanted),)
+        estate = _seen(groups, Machines(alone=(), scaled_by=frozenset()))
+        return stop._node_groups_check("run ops stop dev again", estate).status
+
+    assert check((0, 0)) == "warn", "EKS says that it wants three"
+    assert check((0, 2)) == "fail"
+
+
+class Described:
+    """An EC2 that has one instance of the environment."""
+
+    def client(self, _service: str) -> Described:
+        return self
+
+    def get_paginator(self, _operation: str) -> Described:
+        return self
+
+    def paginate(self, **_: Any) -> list[Any]:
+        """Describe it."""
+        item = {"InstanceId": "i-0123456789abcdef0", "State": {"Name": "running"}, "Tags": []}
+        return [{"Reservations": [{"Instances": [item]}]}]
+
+
+def test_the_instance_that_the_command_runs_on_is_kept_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asset = tmp_path / "board_asset_tag"
+    monkeypatch.setattr(capacity, "OWN_ID", asset)
+    described = SimpleNamespace(environment="dev", client=Described().client)
+    access = cast("Access", described)
+    assert capacity.machines(access).alone[0].kept == ""
+    asset.write_text("Default string\n")
+    assert capacity.machines(access).alone[0].kept == ""
+    asset.write_text("i-0123456789abcdef0\n")
+    found = capacity.machines(access)
+    estate = _seen((), found)
+    assert stop.observed(estate).instances == ()
+    notes = list(stop._notes("dev", estate, None, NOW))
+    assert "not stopped: instance i-0123456789abcdef0 (this command runs on it)" in notes
+
+
+def test_a_run_that_goes_on_upon_one_of_its_instances_keeps_that_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asset = tmp_path / "board_asset_tag"
+    asset.write_text("i-0123456789abcdef0\n")
+    monkeypatch.setattr(capacity, "OWN_ID", asset)
+    ids = ["i-0123456789abcdef0", "i-0123456789abcdef1"]
+    machines = tuple(Instance(id=id_, name="", state="running") for id_ in ids)
+    estate = dataclasses.replace(ESTATE, instances=machines)
+    planned = stop.steps(estate, stop.observed(estate), None, ASKED, again=False)
+    step = next(step for step in planned if step.action == "stop-instances")
+    ec2, told = Ec2({}, named=True), list[str]()
+    access = SimpleNamespace(client=lambda _service: ec2)
+    context = cast("Context", SimpleNamespace(access=access, note=told.append))
+    stop.OPERATION.actions["stop-instances"](context, step)
+    assert ec2.stopped == {"i-0123456789abcdef1"}
+    assert told == ["Not stopped: instance i-0123456789abcdef0 (this command runs on it)."]
+
+
+def test_who_stops_the_node_that_the_command_runs_on_is_told_so() -> None:
+    scaled = ScalingGroup(name="eks-general", min=1, desired=3, instances={"i-9": "InService"})
+    group = dataclasses.replace(GROUP, scaled=(scaled,))
+    elsewhere = Estate(node_groups=(group,), rule="ENABLED")
+    assert list(stop._notes("dev", elsewhere, None, NOW)) == []
+    (note,) = stop._notes("dev", dataclasses.replace(elsewhere, here="i-9"), None, NOW)
+    assert "runs on a node of mono-repo-dev/general" in note
