@@ -307,12 +307,13 @@ def _way_back(context: Context) -> Iterator[None]:
         yield
     except Exception:
         env = context.access.environment
+        ops = "ops --sandbox" if context.access.mode == "sandbox" else "ops"
         held = any(step.action == clean_up.CLAIMS for step in context.plan.steps)
         nodes = f" The nodes are held: {clean_up.WAY_BACK}" if held else ""
         context.note(
-            f"To go on with the teardown: ops resume {context.journal.run}. To keep {env} instead, "
-            "as long as nothing of its stack was deleted: "
-            f"ops up {env}, which brings its deletion protection back.{nodes}"
+            f"To go on with the teardown: {ops} resume {context.journal.run}. To keep {env} "
+            "instead, as long as nothing of its stack was deleted: "
+            f"{ops} up {env}, which brings its deletion protection back.{nodes}"
         )
         raise
 

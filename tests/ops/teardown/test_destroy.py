@@ -283,7 +283,7 @@ def test_where_it_cannot_be_prepared_what_was_protected_is_so_again(
     with pytest.raises(OpsError, match="no"):
         destroy.prepare(context, STEP)
     assert updates.marked == [database()["urn"], key()["urn"]]
-    assert "ops up dev" in notes(context)
+    assert "ops --sandbox up dev" in notes(context)
 
 
 def test_what_a_failed_destroy_leaves_is_protected_again_also_where_a_kill_took_the_marks(

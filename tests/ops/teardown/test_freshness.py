@@ -117,7 +117,7 @@ def test_who_would_rather_keep_the_environment_is_told_how(tmp_path: Path) -> No
     _do(destroy.prepare, context, PREPARE)
     told = notes(context)
     assert "ops up dev, which brings its deletion protection back" in told
-    assert f"ops resume {context.journal.run}" in told
+    assert f"with the teardown: ops resume {context.journal.run}" in told
     assert "kubectl uncordon" in told
     assert "cluster-autoscaler --replicas=2" in told
 
