@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pulumi import ComponentResource, Input, Output, Resource, ResourceOptions
+from pulumi import ComponentResource, CustomTimeouts, Input, Output, Resource, ResourceOptions
 from pulumi_aws.cloudwatch.log_group import LogGroup
 from pulumi_aws.ec2.security_group import SecurityGroup
 from pulumi_aws.iam.role import Role
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from pulumi_aws.rds._inputs import ParameterGroupParameterArgsDict
 
 ENGINE: Final = "postgres"
+LIFECYCLE_SUPPORT: Final = "open-source-rds-extended-support-disabled"
+"""A version is replaced at the end of its life, and not paid for ever after."""
+TIMEOUT: Final = "3h"
+"""How long is waited for an instance: one that is made from a large snapshot takes longer than the
+provider's own 40 minutes, and what it gave up on would have to be sorted out by hand."""
 CERTIFICATE_AUTHORITY: Final = "rds-ca-rsa2048-g1"
 LOG_EXPORTS: Final = ("postgresql", "upgrade")
 SLOW_STATEMENT_MILLISECONDS: Final = 1000
@@ -273,7 +278,7 @@ class Rds(ComponentResource):
             identifier=database.identifier,
             engine=ENGINE,
             engine_version=database.engine_version,
-            engine_lifecycle_support="open-source-rds-extended-support-disabled",
+            engine_lifecycle_support=LIFECYCLE_SUPPORT,
             auto_minor_version_upgrade=True,
             # The version is a setting that is reviewed; nothing else raises it.
             allow_major_version_upgrade=True,
@@ -319,6 +324,7 @@ class Rds(ComponentResource):
                 depends_on=first,
                 ignore_changes=["snapshotIdentifier"],
                 import_=database.import_identifier,
+                custom_timeouts=CustomTimeouts(create=TIMEOUT, update=TIMEOUT, delete=TIMEOUT),
             ),
         )
 

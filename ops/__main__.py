@@ -608,9 +608,12 @@ def backup(
     environment: _Environment,
     *,
     without: Annotated[
-        list[_Part] | None,
+        list[str] | None,
         typer.Option(
-            "--without", metavar="kubernetes", help="Leave the cluster's objects out on purpose."
+            "--without",
+            metavar="kubernetes|database:NAME",
+            help="Leave the cluster's objects, or a database that is lost, out on purpose; "
+            "repeatable.",
         ),
     ] = None,
     why: _WhyOption = "",
@@ -622,14 +625,11 @@ def backup(
 ) -> None:
     """Back up state, parameters, the cluster's objects and databases; read it back and verify."""
     from ops.backup.command import OPERATION
+    from ops.backup.steps import refuse_without
     from ops.operation import Consent, perform
 
-    left_out = [part.value for part in without or ()]
-    if set(left_out) - {_Part.KUBERNETES.value}:
-        raise UsageError(
-            "--without takes kubernetes only: state, parameters and databases are what a backup "
-            "is for. Nothing was backed up."
-        )
+    left_out = sorted(set(without or ()))
+    refuse_without(left_out)
     setting = _setting(context, _form(output, json=json))
     consent = Consent(yes=yes, why=why, dry_run=dry_run, plan_hash=plan_hash)
     arguments = {"without": left_out} if left_out else {}
@@ -670,6 +670,14 @@ def restore(
     anew: Annotated[
         bool, typer.Option("--anew", help="Although a restore from it was begun: see ops runs.")
     ] = False,
+    empty_database: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--empty-database",
+            metavar="NAME",
+            help="Make an environment again with this database new and empty; repeatable.",
+        ),
+    ] = None,
     rehearse: Annotated[
         bool, typer.Option("--rehearse", help="Onto a copy, checked, measured and removed.")
     ] = False,
@@ -693,6 +701,7 @@ def restore(
         map_namespaces=map_namespace or (),
         rehearse=rehearse,
         anew=anew,
+        empty_databases=empty_database or (),
     )
     setting = _setting(context, _form(output, json=json))
     consent = Consent(yes=yes, why=why, dry_run=dry_run, plan_hash=plan_hash)

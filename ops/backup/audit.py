@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ops.backup import cluster, databases, envelope, parameters
 from ops.backup.manifest import (
+    KUBERNETES,
     KUBERNETES_SECRETS,
     MANIFEST,
     PARAMETERS,
+    PARTS,
     PROVEN,
+    STATE,
     VERIFIED,
     File,
     Manifest,
     ManifestError,
+    Part,
     Snapshot,
 )
 from ops.backup.proof import Proof, parse
 from ops.backup.store import DamagedError, MissingError, Store, described_key
 from ops.checks import Check
 from ops.errors import IncompleteError, OpsError
+
+_UNUSABLE: Final = frozenset({"DisabledException", "KMSInvalidStateException", "NotFoundException"})
+"""What KMS says of a key that opens nothing."""
+_KEY: Final = "key "
+"""What the names of checks of keys begin with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +48,14 @@ class Entry:
     bytes: int = 0
     files: int = 0
     databases: tuple[str, ...] = ()
+    """Instances of which it has a snapshot."""
     snapshots: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    """The same databases, as settings call them."""
     verified: str = ""
-    """When it was last read back whole; empty: never."""
+    """When it was last read back whole; empty: never, or it was not when it was last read."""
+    damaged: str = ""
+    """What was wrong with it when it was last read back; empty: nothing."""
     proven: str = ""
     """When all of it was last restored onto copies, and nothing was wrong; empty: never."""
     proof: Proof | None = None
@@ -72,6 +87,7 @@ def _entry(store: Store, id_: str, *, local: bool, remote: bool) -> Entry:
         missing = "it has no manifest: its run did not finish"
         problem = missing if isinstance(error, MissingError) else str(error)
         return Entry(id=id_, complete=False, problem=problem, local=local)
+    verified = _beside(store, id_, VERIFIED)
     proof = kept_proof(store, id_)
     return Entry(
         id=id_,
@@ -81,7 +97,9 @@ def _entry(store: Store, id_: str, *, local: bool, remote: bool) -> Entry:
         files=len(manifest.files),
         databases=tuple(item.identifier for item in manifest.databases),
         snapshots=tuple(item.snapshot for item in manifest.databases),
-        verified=_moment(store, id_, VERIFIED),
+        names=tuple(item.name for item in manifest.databases),
+        verified=str(verified.get("at", "")),
+        damaged=", ".join(map(str, verified.get("wrong", ()))),
         proven=proof.at if proof and proof.whole else "",
         proof=proof,
         local=local,
@@ -96,26 +114,70 @@ def kept_proof(store: Store, id_: str) -> Proof | None:
         return None
 
 
-def _moment(store: Store, id_: str, name: str) -> str:
+def _beside(store: Store, id_: str, name: str) -> Mapping[str, Any]:
+    """Give what was written down beside a backup; nothing where it cannot be read."""
     try:
-        return str(json.loads(store.fetch(id_, name)).get("at", ""))
+        found = json.loads(store.fetch(id_, name))
     except (MissingError, ValueError):
-        return ""
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
-def checks(store: Store, backup: str) -> tuple[Check, ...]:
-    """Look at everything that a restore of a backup needs; change nothing."""
+def checks(
+    store: Store,
+    backup: str,
+    parts: Sequence[Part] = PARTS,
+    names: Collection[str] = (),
+) -> tuple[Check, ...]:
+    """Look at everything that a restore of these parts of a backup needs; change nothing.
+
+    `names`: databases, where not all of them are meant. Copies on this machine are not among what
+    is needed: see `copies`.
+    """
     manifest_check, manifest = _manifest(store, backup)
     if manifest is None:
         return (manifest_check,)
+    files = [file for file in manifest.files if _is_needed(file, parts)]
+    with_databases = "databases" in parts
+    snapshots = [item for item in manifest.databases if not names or item.name in names]
     return (
         manifest_check,
-        *(_remote(store, manifest, file) for file in manifest.files),
-        *_copies(store, manifest),
-        *_opened(store, manifest),
-        *(_snapshot(store, manifest, item) for item in manifest.databases),
-        *_keys(store, manifest),
+        *(_remote(store, manifest, file) for file in files),
+        *_opened(store, manifest, files),
+        *(_snapshot(store, manifest, item) for item in snapshots if with_databases),
+        *_keys(store, manifest, with_databases=with_databases),
+        *(_state_secrets(store, manifest) if with_databases else ()),
     )
+
+
+def _is_needed(file: File, parts: Sequence[Part]) -> bool:
+    """Tell whether a restore of these parts reads a file."""
+    if set(PARTS) <= set(parts):
+        return True
+    if file.name == PARAMETERS:
+        return "parameters" in parts
+    if file.name == KUBERNETES_SECRETS or file.name.startswith(f"{KUBERNETES}/"):
+        return "kubernetes" in parts
+    return file.name == STATE and "databases" in parts
+
+
+def record(seen: Sequence[Check], *, at: str, run: str = "") -> Mapping[str, Any] | None:
+    """Give what is written down of a backup that was read back; None where nothing was shown.
+
+    A key that is not usable is mended, and all backups need it: it makes none worse than another.
+    One that is not good says no moment: whatever looks for one finds it not verified.
+    """
+    bad = [check for check in seen if check.status != "ok"]
+    wrong = [
+        f"{check.name}: {check.found}"
+        for check in bad
+        if check.status != "unknown" and not check.name.startswith(_KEY)
+    ]
+    if wrong:
+        return {"found_damaged": at, "wrong": wrong}
+    if bad:
+        return None
+    return {"at": at, "run": run} if run else {"at": at}
 
 
 def _manifest(store: Store, backup: str) -> tuple[Check, Manifest | None]:
@@ -143,9 +205,12 @@ def _remote(store: Store, manifest: Manifest, file: File) -> Check:
     return Check(name=name, status="ok", found=f"{file.bytes} bytes, unchanged")
 
 
-def _copies(store: Store, manifest: Manifest) -> Iterator[Check]:
-    """Look at the copies on this machine, where there are any."""
-    if not store.path(manifest.id).is_dir():
+def copies(store: Store, backup: str) -> Iterator[Check]:
+    """Look at the copies on this machine, where there are any: no restore reads them."""
+    if not store.path(backup).is_dir():
+        return
+    manifest = _manifest(store, backup)[1]
+    if manifest is None:
         return
     for file in manifest.files:
         path = store.path(manifest.id, file.name)
@@ -158,9 +223,9 @@ def _copies(store: Store, manifest: Manifest) -> Iterator[Check]:
             yield Check(name=name, status="ok", found=f"{file.bytes} bytes, unchanged")
 
 
-def _opened(store: Store, manifest: Manifest) -> Iterator[Check]:
+def _opened(store: Store, manifest: Manifest, files: Sequence[File]) -> Iterator[Check]:
     """Decrypt what is encrypted, in memory."""
-    for file in manifest.files:
+    for file in files:
         if not file.encrypted:
             continue
         name = f"{file.name} decrypted"
@@ -243,12 +308,50 @@ def _snapshot(store: Store, manifest: Manifest, kept: Snapshot) -> Check:
     return Check(name=name, status="ok", found=said)
 
 
-def _keys(store: Store, manifest: Manifest) -> Iterator[Check]:
-    for key in dict.fromkeys((manifest.backups_key, manifest.databases_key)):
+def _state_secrets(store: Store, manifest: Manifest) -> Iterator[Check]:
+    """Open the data key of the state's secrets, where a key of KMS has sealed it.
+
+    Without it no update goes on with that state. A passphrase is not looked at.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        content = store.fetch_checked(manifest.id, _state_file(manifest))
+        deployment = json.loads(content).get("deployment") or {}
+    except (OpsError, ValueError):
+        return  # the file's own check says so
+    provider = deployment.get("secrets_providers") or {}
+    kept = provider.get("state") or {}
+    if not str(kept.get("url", "")).startswith("awskms:"):
+        return
+    name = f"{_KEY}{kept['url']} of the secrets in {STATE}"
+    try:
+        store.envelopes.decrypt(CiphertextBlob=base64.b64decode(kept["encryptedkey"]))
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _UNUSABLE:
+            yield _fail(name, str(error), "it can be opened")
+        else:
+            yield _unknown(name, error)
+    except (BotoCoreError, ValueError) as error:
+        yield _unknown(name, error)
+    else:
+        yield Check(name=name, status="ok", found="the data key opens")
+
+
+def _state_file(manifest: Manifest) -> File:
+    file = manifest.file(STATE)
+    if file is None:
+        raise MissingError(f"The backup {manifest.id} has no {STATE}.")
+    return file
+
+
+def _keys(store: Store, manifest: Manifest, *, with_databases: bool) -> Iterator[Check]:
+    keys = (manifest.backups_key, *((manifest.databases_key,) if with_databases else ()))
+    for key in dict.fromkeys(keys):
         try:
             found = described_key(store.envelopes, key)
         except IncompleteError as error:
-            yield _unknown(f"key {key}", error)
+            yield _unknown(f"{_KEY}{key}", error)
             continue
         yield _key(key, found)
 
@@ -256,11 +359,11 @@ def _keys(store: Store, manifest: Manifest) -> Iterator[Check]:
 def _key(key: str, found: dict[str, Any]) -> Check:
     state = str(found["KeyState"])
     if state == "Enabled":
-        return Check(name=f"key {key}", status="ok", found="enabled")
+        return Check(name=f"{_KEY}{key}", status="ok", found="enabled")
     until = found.get("DeletionDate")
     said = f"{state}, deleted on {until:%Y-%m-%d}" if until else state
     return Check(
-        name=f"key {key}",
+        name=f"{_KEY}{key}",
         status="fail",
         found=said,
         expected="Enabled: without it the backup cannot be opened",

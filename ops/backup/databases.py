@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from infra import naming
-from ops.errors import IncompleteError, OpsError, RefusedError
+from ops.errors import IncompleteError, OpsError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from ops.access import Access
+    from ops.execution import Context
 
 BACKUP_TAG: Final = "mono-repo-ops:backup"
 RUN_TAG: Final = "mono-repo-ops:run"
@@ -19,6 +20,8 @@ REHEARSAL_TAG: Final = "mono-repo-ops:rehearsal-until"
 
 INTERVAL_SECONDS = 5.0
 """How often is looked at what is waited for."""
+RESTORE_SECONDS: Final = 6 * 3600.0
+"""How long a restored instance is waited for: the first of a large snapshot takes hours."""
 READY: Final = frozenset({"available", "storage-optimization"})
 """States of an instance of which AWS makes a snapshot."""
 _HOPELESS: Final = ("failed", "deleting", "incompatible-", "inaccessible-", "restore-error")
@@ -75,15 +78,59 @@ def tags(described: Mapping[str, Any]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in described.get("TagList", [])}
 
 
+def without(found: Found, names: Collection[str], *, started: bool = False) -> Found:
+    """Leave databases out that have no snapshot to be had; `started` as for `refuse_unready`.
+
+    Raises `UsageError` for one that settings do not name, or that can be backed up.
+    """
+    known = {*found.databases, *found.missing}
+    if unknown := sorted(set(names) - known):
+        raise UsageError(
+            f"--without database:{unknown[0]}: settings name {', '.join(sorted(known)) or 'none'}. "
+            "Nothing was backed up."
+        )
+    for name in names:
+        instance = found.databases.get(name)
+        if instance and not (_is_lost(instance) or (_is_stopped(instance) and not started)):
+            raise UsageError(
+                f"--without database:{name}: {instance['DBInstanceIdentifier']} is "
+                f"{instance['DBInstanceStatus']}, so it is backed up: only what has no snapshot "
+                "to be had is left out. Nothing was backed up."
+            )
+    return replace(
+        found,
+        databases={key: item for key, item in found.databases.items() if key not in names},
+        missing=tuple(name for name in found.missing if name not in names),
+    )
+
+
+def refuse_missing(found: Found, environment: str) -> None:
+    """Refuse a backup that would be whole without a database that settings name."""
+    if not found.missing:
+        return
+    options = " ".join(f"--without database:{name}" for name in found.missing)
+    raise RefusedError(
+        f"The instance of a database that settings name is not there: {', '.join(found.missing)}. "
+        "Nothing was backed up: a restore of such a backup would not have it. Bring it back "
+        f"(ops restore {environment} --from latest), or leave it out on purpose: {options}"
+    )
+
+
+def _is_stopped(instance: Mapping[str, Any]) -> bool:
+    return instance["DBInstanceStatus"] in ("stopped", "stopping")
+
+
+def _is_lost(instance: Mapping[str, Any]) -> bool:
+    return str(instance["DBInstanceStatus"]).startswith(_HOPELESS)
+
+
 def refuse_unready(found: Found, *, started: bool = False) -> None:
     """Refuse what AWS makes no snapshot of: it would fail after the rest was done.
 
     `started`: what is stopped has been started when the snapshot is made.
     """
     stopped = [
-        item["DBInstanceIdentifier"]
-        for item in found.databases.values()
-        if item["DBInstanceStatus"] in ("stopped", "stopping")
+        item["DBInstanceIdentifier"] for item in found.databases.values() if _is_stopped(item)
     ]
     if stopped and not started:
         raise RefusedError(
@@ -93,12 +140,13 @@ def refuse_unready(found: Found, *, started: bool = False) -> None:
     lost = [
         f"{item['DBInstanceIdentifier']} is {item['DBInstanceStatus']}"
         for item in found.databases.values()
-        if item["DBInstanceStatus"].startswith(_HOPELESS)
+        if _is_lost(item)
     ]
     if lost:
         raise RefusedError(
             f"There is no snapshot to be had of a database: {'; '.join(lost)}. Nothing was backed "
-            "up. Look at its events: aws rds describe-events"
+            "up. Look at its events: aws rds describe-events; to back up the rest: "
+            "ops backup ENV --without database:NAME"
         )
 
 
@@ -134,6 +182,19 @@ def awaited(what: str, found: Mapping[str, Any] | None, field: str, *wanted: str
         raise OpsError(f"{what} is {state} and does not become {' or '.join(wanted)}.")
     percent = found.get("PercentProgress")
     return f"{what} is {state}" + (f" ({percent} %)" if percent else "")
+
+
+def await_available(context: Context, identifier: str) -> None:
+    """Wait until an instance is available; raises as `Context.wait` and `awaited` do."""
+    rds = context.access.client("rds")
+    context.wait(
+        f"{identifier} to be available",
+        lambda: awaited(
+            identifier, instance_state(rds, identifier), "DBInstanceStatus", "available"
+        ),
+        deadline_seconds=RESTORE_SECONDS,
+        interval_seconds=INTERVAL_SECONDS,
+    )
 
 
 def tag_list(given: Mapping[str, str]) -> list[dict[str, str]]:

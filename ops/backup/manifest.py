@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
+import re
 from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
@@ -22,13 +24,18 @@ KUBERNETES: Final = "kubernetes"
 KUBERNETES_SECRETS: Final = "kubernetes-secrets.enc"
 VERSIONS: Final = "versions.json"
 VERIFIED: Final = "verified.json"
-"""Beside the backup: when it was last read back whole."""
+"""Beside the backup: when it was last read back whole, or what was found to be wrong with it."""
 PROVEN: Final = "proven.json"
 """Beside the backup: when it was last restored onto a copy."""
 BESIDE: Final = frozenset({MANIFEST, SEAL, VERIFIED, PROVEN})
 """What the manifest cannot hold the checksums of."""
 
+Part = Literal["parameters", "kubernetes", "databases"]
+PARTS: Final[tuple[Part, ...]] = ("parameters", "kubernetes", "databases")
+"""What can be restored by itself."""
+
 _PART: Final = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+_ID: Final = r"^[0-9]{8}-[0-9]{6}_[a-z]+$"
 
 ClusterMode = Literal["applied", "absent"]
 """`absent`: there is no Kubernetes API, so there are no manifests."""
@@ -83,6 +90,10 @@ class Snapshot(_Model):
     kms_key_id: str
     tables: dict[str, Table] = Field(default_factory=dict)
     """Schema and table → what it held; empty where the database could not be reached."""
+    master_username: str = ""
+    """What an instance that is made of it has for good; empty: it was not written down."""
+    database_name: str = ""
+    """The same of the database inside."""
 
 
 class Omission(_Model):
@@ -96,7 +107,7 @@ class Manifest(_Model):
     """A whole backup."""
 
     version: Literal[1] = VERSION
-    id: Annotated[str, Field(pattern=r"^[0-9]{8}-[0-9]{6}_[a-z]+$")]
+    id: Annotated[str, Field(pattern=_ID)]
     environment: naming.Environment
     account_id: str
     region: str
@@ -126,6 +137,16 @@ class Manifest(_Model):
     def to_bytes(self) -> bytes:
         """Give it as it is written."""
         return self.model_dump_json(indent=2).encode() + b"\n"
+
+
+def moment(id_: str) -> dt.datetime | None:
+    """Give when a backup was begun, as its name says; None for what is no name of a backup."""
+    if not re.fullmatch(_ID, id_):
+        return None
+    try:
+        return dt.datetime.strptime(f"{id_.partition('_')[0]}+0000", "%Y%m%d-%H%M%S%z")
+    except ValueError:
+        return None
 
 
 def parse(content: bytes, seal: bytes) -> Manifest:

@@ -1,24 +1,24 @@
 """`ops backups prune`: which backups may go, decided purely, and their removal.
 
 What is never removed, whatever is asked: the newest good backup, one that an unfinished run needs,
-and one that has a database's only snapshot.
+and one that has a database's only snapshot. Nothing is, while that good one is not seen to be good.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from infra import naming
-from ops import journal
+from ops import checks, journal
 from ops.backup import audit, databases
 from ops.backup.audit import Entry
-from ops.backup.manifest import MANIFEST
+from ops.backup.manifest import MANIFEST, moment
 from ops.backup.store import open_store
 from ops.checks import Check
-from ops.errors import IncompleteError, OpsError, UsageError
+from ops.errors import ExitCode, IncompleteError, OpsError, RefusedError, UsageError
 from ops.execution import Context
 from ops.operation import Operation, Planning
 from ops.plan import Cap, Data, Plan, Step, refuse_over_caps
@@ -41,7 +41,8 @@ def plan(planning: Planning) -> Plan:
     found = audit.entries(store)
     there = databases.snapshots(access.client("rds"))
     needed = _needed(planning, access.environment)
-    kept = keep(found, asked, planning.now, needed, _snapshots_of(there.values()))
+    names = [item.name for item in access.settings.databases]
+    kept = keep(found, asked, planning.now, needed, _snapshots_of(there.values()), databases=names)
     steps = tuple(_step(item, there) for item in found if item.id not in kept)
     made = Plan(
         command=OPERATION.name,
@@ -57,7 +58,24 @@ def plan(planning: Planning) -> Plan:
     )
     caps = {**CAPS, **{kind: Cap(number=number) for kind, number in asked.get("max", {}).items()}}
     refuse_over_caps(made, {"backup": len(found)}, caps, option=OPTION)
+    if steps:
+        _refuse_unsound(store, last_good(found, names))
     return made
+
+
+def _refuse_unsound(store: Store, last: Entry | None) -> None:
+    """Refuse to remove anything while what is kept as the last good backup is not good."""
+    if last is None:
+        return
+    bad = [item for item in audit.checks(store, last.id) if item.status != "ok"]
+    if bad:
+        said = "\n".join(f"    {item.name}: {item.found}" for item in bad)
+        error = IncompleteError if checks.exit_code(bad) is ExitCode.INCOMPLETE else RefusedError
+        raise error(
+            f"{last.id} would be kept as the last good backup, and it is not good. Nothing was "
+            f"removed.\n{said}\nHave that written down, so that another one counts: ops backups "
+            f"verify {store.access.environment} {last.id}; or make a new one."
+        )
 
 
 def raised(texts: Sequence[str]) -> dict[str, int]:
@@ -80,11 +98,14 @@ def keep(
     now: dt.datetime,
     needed: Mapping[str, str],
     snapshots: Mapping[str, frozenset[str]],
+    *,
+    databases: Collection[str] = (),
 ) -> dict[str, str]:
     """Give the backups that stay, each with the reason.
 
     `asked`: `keep` (how many of the newest whole ones), `older_than_days`, `incomplete`. `needed`:
     backup → the run that needs it. `snapshots`: instance → its manual snapshots that are there.
+    `databases`: what settings name.
     """
     whole = [item for item in found if item.complete]
     newest = whole[max(0, len(whole) - int(asked.get("keep") or 0)) :] if asked.get("keep") else []
@@ -100,7 +121,7 @@ def keep(
             kept[item.id] = f"not older than {asked['older_than_days']} days"
         elif item.id in needed:
             kept[item.id] = f"the unfinished run {needed[item.id]} needs it"
-    last = last_good(found)
+    last = last_good(found, databases)
     if last and last.id not in kept:
         kept[last.id] = "the last good one"
     # The newest first: of two that hold the only snapshots, the newer stays.
@@ -110,11 +131,21 @@ def keep(
     return kept
 
 
-def last_good(found: Sequence[Entry]) -> Entry | None:
-    """Give the newest verified backup; where none was ever verified, the newest whole one."""
-    whole = [item for item in found if item.complete]
+def last_good(found: Sequence[Entry], databases: Collection[str] = ()) -> Entry | None:
+    """Give the newest verified backup that has all these databases.
+
+    Where none has them all, the newest verified one; where none was ever verified, the newest
+    whole one. One that was found damaged is none of them.
+    """
+    whole = [item for item in found if item.complete and not item.damaged]
     verified = [item for item in whole if item.verified]
-    return next(iter((verified or whole)[-1:]), None)
+    complete = [item for item in verified if not lacking(item, databases)]
+    return next(iter((complete or verified or whole)[-1:]), None)
+
+
+def lacking(item: Entry, databases: Collection[str]) -> tuple[str, ...]:
+    """Give the databases of which a backup has no snapshot."""
+    return tuple(name for name in databases if name not in item.names)
 
 
 def _only(
@@ -135,8 +166,8 @@ def _only(
 def _is_older(id_: str, days: object, now: dt.datetime) -> bool:
     if not days:
         return True
-    stamp = dt.datetime.strptime(id_.partition("_")[0], "%Y%m%d-%H%M%S").replace(tzinfo=dt.UTC)
-    return now - stamp > dt.timedelta(days=float(str(days)))
+    begun = moment(id_)
+    return begun is not None and now - begun > dt.timedelta(days=float(str(days)))
 
 
 def _snapshots_of(found: Iterable[Mapping[str, Any]]) -> dict[str, frozenset[str]]:
@@ -246,7 +277,8 @@ def verify(context: Context) -> tuple[Check, ...]:
     found = audit.entries(open_store(context.access))
     ids = {item.id for item in found}
     left = [step.target for step in context.plan.steps if step.target in ids]
-    last = last_good(found)
+    names = [item.name for item in context.access.settings.databases]
+    last = last_good(found, names)
     return (
         Check(
             name="removed backups",

@@ -33,7 +33,7 @@ from ops.backup.manifest import (
     seal_of,
 )
 from ops.backup.store import Store, described_key, file_of, open_store, write_private
-from ops.errors import OpsError, RefusedError
+from ops.errors import OpsError, RefusedError, UsageError
 from ops.execution import Action, Context
 from ops.plan import Data, Step
 from ops.stack import open_stack
@@ -50,6 +50,8 @@ STAGES: Final = 3
 """How many stages the steps take."""
 _SNAPSHOT: Final = "backup-snapshot"
 _MANIFEST: Final = "backup-manifest"
+_DATABASE: Final = "database:"
+_LOST: Final = "settings name it, and its instance is not there"
 _FILES: Final = ("backup-state", "backup-parameters", "backup-kubernetes", "backup-settings")
 
 
@@ -68,23 +70,33 @@ def backup_id(context: Context) -> str:
     return naming.backup(context.access.environment, f"{begun:%Y%m%d-%H%M%S}")
 
 
-def observe(access: Access, without: Sequence[str] = (), *, started: bool = False) -> Seen:
-    """Look at what there is to back up; `without` names what is left out on purpose.
+def observe(
+    access: Access, without: Sequence[str] = (), *, started: bool = False, lost: bool = False
+) -> Seen:
+    """Look at what there is to back up.
 
-    `started`: what is stopped has been started when the backup begins.
+    `without`: what is left out on purpose, `kubernetes` or `database:NAME`. `started`: what is
+    stopped has been started when the backup begins. `lost`: a database whose instance is not there
+    any more does not hold the rest up.
 
-    Raises `IncompleteError` where something cannot be seen, `RefusedError` where a database is in
-    a state in which there is no snapshot of it to be had.
+    Raises `IncompleteError` where something cannot be seen, `RefusedError` where a database has no
+    snapshot to be had, or is not there.
     """
     refuse_unusable_keys(access)
     parameters.read(access)  # now, and not when half of the rest is done
-    found = databases.find(access)
+    left_out = left_out_databases(without)
+    everything = databases.find(access)
+    _refuse_renamed(access, everything)
+    found = databases.without(everything, left_out, started=started)
     databases.refuse_unready(found, started=started)
+    if not lost:
+        databases.refuse_missing(found, access.environment)
     mode, omitted = _cluster_mode(access, without)
-    missing = (
-        Omission(what=f"database {name}", why="settings name it, and its instance is not there")
-        for name in found.missing
+    purposely = (
+        Omission(what=f"database {name}", why=f"left out on purpose: --without database:{name}")
+        for name in left_out
     )
+    missing = (Omission(what=f"database {name}", why=_LOST) for name in found.missing)
     others = (
         Omission(
             what=f"database instance {item['DBInstanceIdentifier']}",
@@ -92,11 +104,51 @@ def observe(access: Access, without: Sequence[str] = (), *, started: bool = Fals
         )
         for item in found.others
     )
+    never = _never(access)
     return Seen(
         databases=found,
         kubernetes=mode,
-        not_backed_up=(*omitted, *missing, *others, *_NEVER),
+        not_backed_up=(*omitted, *purposely, *missing, *others, *never),
     )
+
+
+def left_out_databases(without: Sequence[str]) -> tuple[str, ...]:
+    """Give the databases that are left out on purpose, of `database:NAME`."""
+    return tuple(
+        dict.fromkeys(
+            item.removeprefix(_DATABASE) for item in without if item.startswith(_DATABASE)
+        )
+    )
+
+
+def refuse_without(without: Sequence[str]) -> None:
+    """Raise `UsageError` for what a backup cannot be without."""
+    for item in without:
+        if item != KUBERNETES and not (item.startswith(_DATABASE) and item != _DATABASE):
+            raise UsageError(
+                f"--without {item}: expected kubernetes, or database:NAME of a database that has "
+                "no snapshot to be had. State, parameters and databases are what a backup is for. "
+                "Nothing was backed up."
+            )
+
+
+def _refuse_renamed(access: Access, found: databases.Found) -> None:
+    """Refuse where the stack has another instance than settings say: it would not be backed up."""
+    from ops.restore import state
+
+    if not found.missing:
+        return
+    held = state.databases(state.read(access))
+    live = {str(item["DBInstanceIdentifier"]) for item in found.others}
+    for name in found.missing:
+        identifier = state.identifier(held[name]) if name in held else ""
+        if identifier in live:
+            raise RefusedError(
+                f"The stack has the instance {identifier} as the database {name}, and "
+                f"{naming.stack_file(access.environment)} says another one. Nothing was backed up: "
+                f"it would not be in the backup. Write identifier: {identifier} there and commit "
+                "it."
+            )
 
 
 def refuse_unusable_keys(access: Access) -> None:
@@ -107,6 +159,7 @@ def refuse_unusable_keys(access: Access) -> None:
     for alias in (
         naming.backups_key_alias(access.environment),
         naming.databases_key_alias(access.environment),
+        naming.state_key_alias(access.environment),
     ):
         found = described_key(access.client("kms"), alias)
         if found["KeyState"] != "Enabled":
@@ -117,37 +170,61 @@ def refuse_unusable_keys(access: Access) -> None:
             )
 
 
-_NEVER: Final = (
-    Omission(
-        what="content of persistent volumes",
-        why="manifests hold the claims, not what is in the volumes",
-    ),
-    Omission(
-        what="container images",
-        why="they are in the bootstrap's repositories, which outlive the environment",
-    ),
-    Omission(
-        what="access keys of users",
-        why="only who issued one ever had it: `ops users` issues new ones",
-    ),
-    Omission(
-        what=f"objects in {', '.join(sorted(cluster.SYSTEM_NAMESPACES))} that EKS made",
-        why="the cluster's add-ons make them again",
-    ),
-)
+def _never(access: Access) -> tuple[Omission, ...]:
+    """Say what no backup holds."""
+    region = access.settings.region
+    return (
+        Omission(
+            what="content of persistent volumes",
+            why="manifests hold the claims, not what is in the volumes",
+        ),
+        Omission(
+            what="container images",
+            why="they are in the bootstrap's repositories, which outlive the environment",
+        ),
+        Omission(
+            what="access keys of users",
+            why="only who issued one ever had it: `ops users` issues new ones",
+        ),
+        Omission(
+            what="objects that EKS and its add-ons make: in "
+            f"{', '.join(sorted(cluster.SYSTEM_NAMESPACES))}; their webhooks, roles, definitions",
+            why="every cluster has its own, with its own certificates",
+        ),
+        Omission(
+            what="Jobs, and Pods that nothing owns",
+            why="applied again they would do again what they did; CronJobs are kept",
+        ),
+        Omission(
+            what="snapshots in another region",
+            why=f"they are in {region} alone; only files are copied, and what is encrypted in the "
+            f"copies opens by the keys in {region}",
+        ),
+    )
 
 
 def backup_steps(
     planning: Planning, *, stage: int = 0, without: Sequence[str] = (), started: bool = False
 ) -> tuple[Step, ...]:
-    """Give the steps of a backup, from `stage` on; they take `STAGES` stages.
+    """Give the steps of a backup that is made before what it holds is taken down.
 
-    `started`: steps before them start what is stopped.
+    They take `STAGES` stages, from `stage` on. `started`: steps before them start what is stopped.
+    Of a database that is gone already there is nothing to back up: see `lost`.
 
     Raises as `observe` does.
     """
-    seen = observe(planning.access, without, started=started)
+    seen = observe(planning.access, without, started=started, lost=True)
     return steps_of(seen, planning.access.environment, stage=stage)
+
+
+def lost(steps: Sequence[Step]) -> tuple[str, ...]:
+    """Give the databases of which steps make no snapshot, since their instances are gone."""
+    return tuple(
+        item["what"]
+        for step in steps
+        for item in step.data.get("not_backed_up", ())
+        if item["why"] == _LOST
+    )
 
 
 def steps_of(seen: Seen, env: str, *, stage: int) -> tuple[Step, ...]:
@@ -253,6 +330,8 @@ def _snapshot(context: Context, step: Step) -> Data:
         instance_class=instance["DBInstanceClass"],
         kms_key_id=made.get("KmsKeyId", ""),
         tables=contents.quiet(before, after),
+        master_username=instance.get("MasterUsername", ""),
+        database_name=instance.get("DBName", ""),
     )
     return {"snapshot": described.model_dump(mode="json"), "unread": unread}
 
@@ -292,7 +371,8 @@ def exported(access: Access) -> bytes:
 def _parameters(context: Context, _step: Step) -> Data:
     kept = parameters.read(context.access)
     done = _sealed(context, PARAMETERS, parameters.write(kept), items=len(kept))
-    return {**done, "names": [item.name for item in kept]}
+    names = [item.name for item in kept]
+    return {**done, "names": names, "versions": {item.name: item.version for item in kept}}
 
 
 def _kubernetes(context: Context, _step: Step) -> Data:
@@ -334,9 +414,7 @@ def _manifest(context: Context, step: Step) -> Data:
         id_: detail for id_, detail in sorted(context.results.items()) if id_.startswith(_SNAPSHOT)
     }
     unread = tuple(
-        Omission(
-            what=contents.checksums_of(detail["snapshot"]["name"]), why=detail["unread"]
-        )
+        Omission(what=contents.checksums_of(detail["snapshot"]["name"]), why=detail["unread"])
         for detail in snapshots.values()
         if detail["unread"]
     )
@@ -391,14 +469,15 @@ def databases_key(access: Access) -> str:
 def _verify(context: Context, _step: Step) -> Data:
     """Read the backup back; raises `OpsError` with everything that is wrong with it."""
     store, backup = open_store(context.access), backup_id(context)
-    seen = audit.checks(store, backup)
+    seen = (*audit.checks(store, backup), *audit.copies(store, backup))
     wrong = [f"{check.name}: {check.found}" for check in seen if check.status != "ok"]
     if wrong:
         raise OpsError(
             f"The backup {backup} was written and is not good:\n"
             + "\n".join(f"    {line}" for line in wrong)
         )
-    verified = {"at": context.now().isoformat(timespec="seconds"), "run": context.journal.run}
+    at = context.now().isoformat(timespec="seconds")
+    verified = audit.record(seen, at=at, run=context.journal.run)
     store.write(backup, VERIFIED, json.dumps(verified, indent=2).encode() + b"\n")
     return {"backup": backup, "checks": len(seen)}
 

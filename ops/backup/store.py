@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from infra import naming
-from ops.backup.manifest import MANIFEST, SEAL, File, Manifest, parse, sha256
+from ops.backup.manifest import MANIFEST, SEAL, File, Manifest, moment, parse, sha256
 from ops.errors import IncompleteError, OpsError
 from ops.foundation import foundation
 
@@ -104,7 +104,8 @@ class Store:
     def ids(self) -> list[str]:
         """Give all backups in the bucket, whole or not, the oldest first.
 
-        Raises `IncompleteError` where the bucket cannot be listed.
+        What has no name of a backup is none. Raises `IncompleteError` where the bucket cannot be
+        listed.
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -120,7 +121,8 @@ class Store:
             raise IncompleteError(
                 f"The backups in s3://{self.bucket} could not be listed: {error}. Nothing was done."
             ) from error
-        return sorted(prefix.split("/")[1] for prefix in found)
+        names = [prefix.split("/")[1] for prefix in found]
+        return sorted(name for name in names if moment(name))
 
     def local_ids(self) -> list[str]:
         """Give all backups on this machine, whole or not, the oldest first."""
@@ -128,7 +130,9 @@ class Store:
             return []
         ending = f"_{self.access.environment}"
         return sorted(
-            path.name for path in self.access.backups.iterdir() if path.name.endswith(ending)
+            path.name
+            for path in self.access.backups.iterdir()
+            if path.name.endswith(ending) and moment(path.name)
         )
 
     def _get(self, backup: str, name: str) -> tuple[bytes, str]:

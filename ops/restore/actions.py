@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from infra import naming
-from ops.backup import audit, databases
+from ops.backup import audit, databases, parameters
 from ops.backup.manifest import STATE
 from ops.backup.parameters import Kept
 from ops.backup.store import open_store, write_private
@@ -15,16 +15,16 @@ from ops.errors import OpsError, RefusedError
 from ops.execution import Action, Context, request_id
 from ops.parameters.store import reason
 from ops.plan import Data, Step
-from ops.restore import objects, observe, state, updates
+from ops.restore import objects, observe, state, steps, updates
 
 if TYPE_CHECKING:
     from ops.access import Access
 
-RESTORE_SECONDS: Final = 6 * 3600.0
-"""How long a restored instance is waited for: the first of a large snapshot takes hours."""
+RESTORE_SECONDS: Final = databases.RESTORE_SECONDS
 KEY_SECONDS: Final = 300.0
-_UNREADABLE: Final = frozenset({"InvalidKeyId", "KMSInvalidStateException", "DisabledException"})
-"""What AWS says of a parameter whose key is of no use: it is written again."""
+LIFECYCLE_SUPPORT: Final = "open-source-rds-extended-support-disabled"
+"""As the program has it. An instance that is restored without it is enrolled in Extended Support,
+and pays for that from the end of its version's life on; no update takes it out again."""
 
 
 def _rescue_key(context: Context, step: Step) -> Data:
@@ -81,6 +81,7 @@ def restored(
             CACertificateIdentifier=like["certificate_authority"],
             EnableIAMDatabaseAuthentication=like["iam_authentication"],
             StorageType="gp3",
+            EngineLifecycleSupport=LIFECYCLE_SUPPORT,
             CopyTagsToSnapshot=True,
             DeletionProtection=protected,
             Tags=databases.tag_list(tags),
@@ -90,17 +91,7 @@ def restored(
             f"There is an instance {identifier} that this run has not made: it was left alone. "
             "Plan the restore again."
         )
-    context.wait(
-        f"{identifier} to be available",
-        lambda: databases.awaited(
-            identifier,
-            databases.instance_state(rds, identifier),
-            "DBInstanceStatus",
-            "available",
-        ),
-        deadline_seconds=RESTORE_SECONDS,
-        interval_seconds=databases.INTERVAL_SECONDS,
-    )
+    databases.await_available(context, identifier)
     return {"identifier": identifier, "request": request_id(answer)}
 
 
@@ -117,34 +108,111 @@ def _keep_state(context: Context, step: Step) -> Data:
     """Keep the state as it was before a database is taken out of it."""
     access, store = context.access, open_store(context.access)
     content = json.dumps(state.read(access)).encode()
-    name = f"state-before-{context.journal.run}.json"
+    name = _kept_name(context)
     path = access.records / name
     write_private(path, content)
     store.put(str(step.data["backup"]), name, content)
     return {"file": str(path), "bucket": store.where(str(step.data["backup"]), name)}
 
 
-def _forget_database(context: Context, step: Step) -> Data:
-    """Take a database out of the state; the instance is not touched."""
-    access, urn = context.access, str(step.data["urn"])
+def _kept_name(context: Context) -> str:
+    return f"state-before-{context.journal.run}.json"
+
+
+def _take_over(context: Context, step: Step) -> Data:
+    """Exchange databases in the state, and bring the restored ones into the program.
+
+    Where that fails before one was imported, what was taken out of the state is put back: without
+    it an update from elsewhere would make the database again, empty.
+    """
+    former = _forget(context, step)
+    try:
+        counts = updates.bring(context, step.data["edits"], step.data["databases"])
+    except Exception as error:
+        _put_back(context, step, error)
+        raise
+    return {"counts": counts, "forgotten": former}
+
+
+def _forget(context: Context, step: Step) -> list[str]:
+    """Take the former databases out of the state, where they still are; no instance is touched.
+
+    Nothing is taken out before it is known that the update can go through.
+    """
+    access = context.access
     found = state.read(access)
-    held = next((item for item in state.resources(found) if item["urn"] == urn), None)
+    going = {
+        str(item["urn"]): str(item["identifier"])
+        for item in step.data["former"]
+        if _is_former(found, item)
+    }
+    if going:
+        _refuse_unfit(context, step)
+        updates.refuse_others(access, context.terminal, going, context.journal.run)
+        state.write(access, state.without(found, going))
+    return list(going.values())
+
+
+def _is_former(found: state.Deployment, item: Mapping[str, Any]) -> bool:
+    held = next((entry for entry in state.resources(found) if entry["urn"] == item["urn"]), None)
     if held is None:
-        return {"was": "not in the state"}
+        return False
     now = state.identifier(held)
-    if now == step.data["becomes"]:
-        return {"was": "taken over already"}
-    if now != step.data["identifier"]:
+    if now not in (item["identifier"], item["becomes"]):
         raise RefusedError(
-            f"The state has {now} as {urn}, and the plan was made when it had "
-            f"{step.data['identifier']}. Nothing was taken out of it. Plan the restore again."
+            f"The state has {now} as {item['urn']}, and the plan was made when it had "
+            f"{item['identifier']}. Nothing was taken out of it. Plan the restore again."
         )
-    state.write(access, state.without(found, urn))
-    return {"was": now}
+    return now != str(item["becomes"])
+
+
+def _refuse_unfit(context: Context, step: Step) -> None:
+    """Refuse restored instances of which the program would make others at once."""
+    settings, rds = context.access.settings, context.access.client("rds")
+    declared = {item.name: item for item in settings.databases}
+    for name, item in step.data["databases"].items():
+        identifier = str(item["identifier"])
+        found = databases.instance_state(rds, identifier)
+        if found is None:
+            raise RefusedError(
+                f"The restored instance {identifier} is not there. Nothing was taken out of the "
+                "state. Plan the restore again."
+            )
+        updates.refuse_foreign(found, settings.environment, context.journal.run)
+        steps.refuse_other_owner(
+            settings.environment,
+            declared[name],
+            f"The restored instance {identifier}",
+            username=found.get("MasterUsername", ""),
+            database=found.get("DBName", ""),
+        )
+
+
+def _put_back(context: Context, step: Step, error: Exception) -> None:
+    """Put databases back into the state that were taken out of it and not exchanged."""
+    access = context.access
+    backup, name = str(step.data["backup"]), _kept_name(context)
+    try:
+        found, store = state.read(access), open_store(access)
+        there = {item["urn"] for item in state.resources(found)}
+        lost = {str(item["urn"]) for item in step.data["former"]} - there
+        if not lost:
+            return
+        former = state.parse(store.fetch(backup, name))
+        state.write(access, state.put_back(found, former, lost))
+    except Exception as problem:  # noqa: BLE001 - whatever it is, what to do has to be said
+        file = access.records / name
+        raise OpsError(
+            f"{error}\nWhat was taken out of the state could not be put back: {problem}. Until it "
+            f"is, run no update but this one: ops resume {context.journal.run} goes on. To go back "
+            f"instead: pulumi stack import --stack {access.header().stack} --file {file} (a copy "
+            f"is in the backup bucket, beside {backup})"
+        ) from error
+    context.note("The former databases are in the state again, as they were before.")
 
 
 def _update(context: Context, step: Step) -> Data:
-    """Bring the stack up with the restored databases; nothing live is replaced."""
+    """Bring the stack up with its restored databases; nothing live is replaced."""
     counts = updates.bring(context, step.data["edits"], step.data["databases"])
     return {"counts": counts}
 
@@ -163,8 +231,8 @@ def _put(access: Access, item: Kept) -> bool:
     from botocore.exceptions import ClientError
 
     ssm = access.client("ssm")
-    live, there = _live(ssm, item.name)
-    if live == item.value:
+    found = parameters.live(access, [item.name])
+    if found.get(item.name) == item.value:
         return False
     request: dict[str, Any] = {
         "Name": item.name,
@@ -178,7 +246,7 @@ def _put(access: Access, item: Kept) -> bool:
     if item.pattern:
         request["AllowedPattern"] = item.pattern
     tags = databases.tag_list(naming.tags(access.settings))
-    request |= {"Overwrite": True} if there else {"Tags": tags}
+    request |= {"Overwrite": True} if item.name in found else {"Tags": tags}
     try:
         ssm.put_parameter(**request, Value=item.value)
     except ClientError as error:
@@ -186,21 +254,6 @@ def _put(access: Access, item: Kept) -> bool:
         said = reason(error).replace(item.value, "[secret]")
         raise OpsError(f"{item.name} could not be put back: {said}.") from None
     return True
-
-
-def _live(ssm: Any, name: str) -> tuple[str | None, bool]:
-    """Give a parameter's value, and whether it is there: its key may be of no use."""
-    from botocore.exceptions import ClientError
-
-    try:
-        return str(ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]), True
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
-        if code == "ParameterNotFound":
-            return None, False
-        if code in _UNREADABLE:
-            return None, True
-        raise
 
 
 def _restore_objects(context: Context, step: Step) -> Data:
@@ -229,8 +282,8 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "restore-database": _restore_database,
     "import-state": _import_state,
     "keep-state": _keep_state,
-    "forget-database": _forget_database,
     "update": _update,
+    "take-over": _take_over,
     "restore-parameters": _restore_parameters,
     "restore-objects": _restore_objects,
 }

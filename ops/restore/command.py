@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from infra import naming
 from ops.backup import audit, databases
+from ops.backup.manifest import STATE
 from ops.backup.store import open_store
 from ops.checks import Check
 from ops.errors import RefusedError
@@ -25,29 +26,56 @@ if TYPE_CHECKING:
 def plan(planning: Planning) -> Plan:
     """Look at backup, state and cloud, and decide."""
     access, store = planning.access, open_store(planning.access)
+    broken = observe.broken_keys(access)
+    if any(key.purpose in ("backups", "state") for key in broken):
+        return _keys_alone(planning, broken)
     arguments = observe.named(store, planning.arguments)
     _refuse_unfinished(planning, arguments)
     asked = Asked.of(arguments)
-    broken = observe.broken_keys(access)
-    if any(key.purpose == "backups" for key in broken):
-        return _keys_alone(planning, broken)
     manifest = observe.checked_manifest(
-        store, str(arguments["from"]), repaired=tuple(key.arn for key in broken)
+        store,
+        str(arguments["from"]),
+        repaired=tuple(key.arn for key in broken),
+        parts=asked.parts,
+        names=asked.databases,
     )
     mapping = arguments.get("map_namespaces") or {}
-    seen = observe.observe(access, store, manifest, broken, mapping)
-    state_file = manifest.file("state.json")
-    number = state_file.items if state_file else 0
+    seen = observe.observe(access, store, manifest, broken, mapping, asked.parts)
+    planned = steps.plan_steps(seen, access.settings, asked, _resources(manifest))
+    for step in planned:
+        if step.action == "take-over":
+            urns = [item["urn"] for item in step.data["former"]]
+            updates.refuse_others(access, planning.setting.terminal, urns)
     return Plan(
         command=OPERATION.name,
         environment=access.environment,
         account_id=access.settings.account_id,
         region=access.settings.region,
         arguments=arguments,
-        steps=steps.plan_steps(seen, access.settings, asked, number),
+        steps=planned,
         facts={"situation": seen.situation, "backup": manifest.id},
-        notes=(*steps.notes(seen, access.settings, asked), *_ports(seen, asked, mapping)),
+        notes=(
+            *_latest(observe.passed_over(store, planning.arguments, manifest.id), manifest),
+            *steps.notes(seen, access.settings, asked),
+            *_ports(seen, asked, mapping),
+        ),
     )
+
+
+def _resources(manifest: Manifest) -> int:
+    """Give how many resources the backup's state has."""
+    file = manifest.file(STATE)
+    return file.items if file else 0
+
+
+def _latest(newer: Sequence[str], manifest: Manifest) -> Iterator[str]:
+    """Say that the last good backup is not the newest one."""
+    if newer:
+        yield (
+            f"the last good backup is {manifest.id}; newer ones were found damaged, are not "
+            f"verified or lack a database: {', '.join(newer)} (ops backups list "
+            f"{manifest.environment})"
+        )
 
 
 def _ports(seen: observe.Seen, asked: Asked, mapping: Mapping[str, str]) -> Iterator[str]:
@@ -65,7 +93,7 @@ def _refuse_unfinished(planning: Planning, arguments: Data) -> None:
     if arguments.get("anew"):
         return
     for run in planning.unfinished(OPERATION.name):
-        if run.plan.arguments.get("from") == backup:
+        if run.plan.facts and run.plan.arguments.get("from") == backup:
             raise RefusedError(
                 f"A restore from {backup} was begun and did not finish: {run.id}. Nothing was "
                 f"changed. Go on with it: ops resume {run.id}; or give --anew to plan another, "
@@ -84,7 +112,7 @@ def _keys_alone(planning: Planning, broken: tuple[observe.Key, ...]) -> Plan:
         arguments=planning.arguments,
         steps=steps.key_steps(broken),
         notes=(
-            "no backup can be read while its key is not usable: this mends the key alone",
+            "backup or state cannot be read while its key is not usable: this mends keys alone",
             "the same command then plans the restore",
         ),
     )
@@ -128,8 +156,8 @@ def _databases(context: Context) -> Iterator[Check]:
             expected="available",
         )
     for step in context.plan.steps:
-        if step.action == "forget-database":
-            yield _left(rds, str(step.data["identifier"]))
+        for item in step.data.get("former", ()):
+            yield _left(rds, str(item["identifier"]))
 
 
 def _left(rds: Any, identifier: str) -> Check:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from infra import naming
 from ops import checks
 from ops.backup import audit, databases, parameters
-from ops.backup.manifest import STATE, Manifest
+from ops.backup.manifest import PARTS, STATE, Manifest, Part
 from ops.backup.prune import last_good
-from ops.backup.store import MissingError, Store, described_key
+from ops.backup.store import DamagedError, MissingError, Store, described_key
 from ops.errors import ExitCode, IncompleteError, OpsError, RefusedError, UsageError
 from ops.plan import Data
 from ops.restore import objects, state
@@ -52,8 +52,12 @@ class Seen:
     """Objects in the cluster that are missing or differ."""
     cluster: str
     """Why objects are left out; empty where they are not."""
+    used: frozenset[str] = frozenset()
+    """Identifiers of instances whose log groups are there: of each, whether or not it still is."""
 
 
+_LOG_GROUPS: Final = "/aws/rds/instance/"
+"""What the names of instances' log groups begin with: RDS fixes it."""
 LATEST: Final = "latest"
 """Stands for the last good backup where a backup is to be named."""
 
@@ -65,13 +69,19 @@ def named(store: Store, arguments: Data) -> Data:
     """
     if arguments["from"] != LATEST:
         return arguments
-    good = last_good(tuple(audit.entries(store)))
+    names = [item.name for item in store.access.settings.databases]
+    good = last_good(tuple(audit.entries(store)), names)
     if good is None:
         raise UsageError(
             f"There is no whole backup of {store.access.environment}. Nothing was done. "
             f"See: ops backups list {store.access.environment}"
         )
     return {**arguments, "from": good.id}
+
+
+def passed_over(store: Store, asked: Data, chosen: str) -> tuple[str, ...]:
+    """Give the backups that are newer than the one that was chosen as the latest good one."""
+    return tuple(id_ for id_ in store.ids() if asked["from"] == LATEST and id_ > chosen)
 
 
 def broken_keys(access: Access) -> tuple[Key, ...]:
@@ -84,6 +94,7 @@ def broken_keys(access: Access) -> tuple[Key, ...]:
     for purpose, alias in (
         ("backups", naming.backups_key_alias(env)),
         ("databases", naming.databases_key_alias(env)),
+        ("state", naming.state_key_alias(env)),
     ):
         key = described_key(kms, alias)
         if key["KeyState"] != "Enabled":
@@ -99,11 +110,21 @@ def broken_keys(access: Access) -> tuple[Key, ...]:
     return tuple(found)
 
 
-def checked_manifest(store: Store, backup: str, *, repaired: tuple[str, ...] = ()) -> Manifest:
-    """Give the manifest of a backup of which every part is good.
+def checked_manifest(
+    store: Store,
+    backup: str,
+    *,
+    repaired: tuple[str, ...] = (),
+    parts: Sequence[Part] = PARTS,
+    names: Sequence[str] = (),
+) -> Manifest:
+    """Give the manifest of a backup of which everything is good that is to be restored.
 
-    `repaired`: keys that the plan makes usable first. Raises `RefusedError` with everything that
-    is wrong, `IncompleteError` where it cannot all be seen, `UsageError` where there is none.
+    `repaired`: keys that the plan makes usable first. `parts`, and `names` of databases: what is
+    asked for; what is wrong with the rest, or with a copy on this machine, is no reason.
+
+    Raises `RefusedError` with everything that is wrong, `IncompleteError` where it cannot all be
+    seen, `UsageError` where there is none.
     """
     env = store.access.environment
     try:
@@ -129,7 +150,7 @@ def checked_manifest(store: Store, backup: str, *, repaired: tuple[str, ...] = (
     expected = {f"key {arn}" for arn in repaired}
     bad = [
         item
-        for item in audit.checks(store, backup)
+        for item in audit.checks(store, backup, parts, names)
         if item.status != "ok" and item.name not in expected
     ]
     if bad:
@@ -148,17 +169,21 @@ def observe(
     manifest: Manifest,
     broken: tuple[Key, ...],
     mapping: Mapping[str, str],
+    parts: Sequence[Part] = PARTS,
 ) -> Seen:
-    """Look at state and cloud. Raises `IncompleteError`, or `RefusedError` for a half of either."""
+    """Look at state and cloud, and there at what is asked for alone.
+
+    Raises `IncompleteError`, or `RefusedError` for a half of state or cloud.
+    """
     found = state.read(access)
     instances = databases.instances(access.client("rds"))
     situation = _situation(access, store, manifest, found, instances)
     if situation == "there":
         _refuse_suspended(access)
     lacking, cluster = (
-        (_declared(store, manifest, mapping), _left_out(manifest))
-        if situation == "gone"
-        else _objects(access, store, manifest, mapping)
+        _lacking_objects(access, store, manifest, mapping, gone=situation == "gone")
+        if "kubernetes" in parts
+        else ((), "")
     )
     return Seen(
         manifest=manifest,
@@ -166,10 +191,30 @@ def observe(
         broken_keys=broken,
         instances=instances,
         held=state.databases(found),
-        parameters=_parameters(access, store, manifest, compare=situation != "gone"),
+        parameters=_parameters(access, store, manifest, compare=situation != "gone")
+        if "parameters" in parts
+        else (),
         objects=lacking,
         cluster=cluster,
+        used=_used(access),
     )
+
+
+def _used(access: Access) -> frozenset[str]:
+    """Give the identifiers that instances have had, as their log groups say."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    pages = access.client("logs").get_paginator("describe_log_groups")
+    try:
+        return frozenset(
+            group["logGroupName"].removeprefix(_LOG_GROUPS).partition("/")[0]
+            for page in pages.paginate(logGroupNamePrefix=_LOG_GROUPS)
+            for group in page["logGroups"]
+        )
+    except (BotoCoreError, ClientError) as error:
+        raise IncompleteError(
+            f"The log groups of databases could not be listed: {error}. Nothing was changed."
+        ) from error
 
 
 def _situation(
@@ -225,7 +270,12 @@ def audit_file(store: Store, manifest: Manifest, name: str) -> bytes:
     file = manifest.file(name)
     if file is None:
         raise RefusedError(f"The backup {manifest.id} has no {name}. Nothing was changed.")
-    return store.fetch_checked(manifest.id, file)
+    try:
+        return store.fetch_checked(manifest.id, file)
+    except (MissingError, DamagedError) as error:
+        raise RefusedError(
+            f"The backup {manifest.id} is not good: {error} Nothing was changed."
+        ) from error
 
 
 def operators_parameters(
@@ -250,31 +300,32 @@ def _parameters(
     kept = operators_parameters(access, audit.kept_parameters(store, manifest))
     if not compare:
         return tuple(item.name for item in kept)
-    live = {item.name: item.value for item in parameters.read(access)}
+    live = parameters.live(access, [item.name for item in kept])
     return tuple(item.name for item in kept if live.get(item.name) != item.value)
 
 
-def _objects(
-    access: Access, store: Store, manifest: Manifest, mapping: Mapping[str, str]
+def _lacking_objects(
+    access: Access, store: Store, manifest: Manifest, mapping: Mapping[str, str], *, gone: bool
 ) -> tuple[tuple[str, ...], str]:
-    from ops.kubernetes import NoClusterError, api_client
+    """Give the objects that are missing or differ, or why none are looked for."""
+    from ops.kubernetes import NoClusterError, UnreachableClusterError, api_client
 
     if manifest.kubernetes == "absent":
-        return (), _left_out(manifest)
+        return (), "the backup has none of the cluster"
+    wanted = wanted_objects(store, manifest, mapping)
+    if gone:  # the cluster is made anew, and gets every one of them
+        return tuple(objects.identity(item) for item in wanted), ""
     try:
         client = api_client(access)
     except NoClusterError as error:
         return (), str(error)
-    return tuple(objects.lacking(client, wanted_objects(store, manifest, mapping))), ""
-
-
-def _declared(store: Store, manifest: Manifest, mapping: Mapping[str, str]) -> tuple[str, ...]:
-    """Give every object that a restore applies to a cluster that is made anew."""
-    return tuple(objects.identity(item) for item in wanted_objects(store, manifest, mapping))
-
-
-def _left_out(manifest: Manifest) -> str:
-    return "the backup has none of the cluster" if manifest.kubernetes == "absent" else ""
+    except UnreachableClusterError as error:
+        raise RefusedError(
+            f"{error}\nThe cluster's objects could not be compared with the backup's, and nothing "
+            "was changed. The rest can be restored from here: give --only databases --only "
+            "parameters."
+        ) from error
+    return tuple(objects.lacking(client, wanted)), ""
 
 
 def wanted_objects(store: Store, manifest: Manifest, mapping: Mapping[str, str]) -> list[Object]:

@@ -10,19 +10,18 @@ import copy
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from ops.backup.steps import exported
-from ops.stack import open_stack
+from ops.stack import open_stack, run_cli
 
 if TYPE_CHECKING:
-    from pulumi.automation import LocalWorkspace
-
     from ops.access import Access
 
 DATABASE: Final = "aws:rds/instance:Instance"
+_LINKS: Final = ("dependencies", "propertyDependencies", "deletedWith")
 VPC: Final = "aws:ec2/vpc:Vpc"
 
 Deployment = dict[str, Any]
@@ -56,12 +55,17 @@ def in_cloud(deployment: Deployment) -> list[Resource]:
 
 
 def databases(deployment: Deployment) -> dict[str, Resource]:
-    """Give the database instances of a state by the end of their names: `databases-main`: main."""
+    """Give the database instances of a state by what settings call them."""
     return {
-        item["urn"].rpartition("::")[2].partition("-")[2]: item
+        database_name(item["urn"]): item
         for item in resources(deployment)
         if item["type"] == DATABASE and not item.get("delete")
     }
+
+
+def database_name(urn: str) -> str:
+    """Give which database of the settings a database instance is: `…::databases-main`: main."""
+    return urn.rpartition("::")[2].partition("-")[2]
 
 
 def identifier(resource: Resource) -> str:
@@ -70,42 +74,90 @@ def identifier(resource: Resource) -> str:
     return str(known.get("identifier", ""))
 
 
-def without(deployment: Deployment, urn: str) -> Deployment:
-    """Give a state without one resource; what depended on it stays, and depends on it no more."""
+def dependents(deployment: Deployment, urns: Iterable[str]) -> frozenset[str]:
+    """Give resources with all that depend on them, whatever is between."""
+    found = set(urns)
+    for item in resources(deployment):  # whatever something depends on comes before it
+        needed = {*_dependencies(item), item.get("deletedWith")}
+        if needed & found:
+            found.add(item["urn"])
+    return frozenset(found)
+
+
+def _dependencies(resource: Resource) -> set[str]:
+    by_property = resource.get("propertyDependencies") or {}
+    listed = (resource.get("dependencies") or (), *(urns or () for urns in by_property.values()))
+    return {urn for urns in listed for urn in urns}
+
+
+def without(deployment: Deployment, urns: Collection[str]) -> Deployment:
+    """Give a state without some resources; what depended on them stays, and does so no more."""
     result = copy.deepcopy(deployment)
     inner = result["deployment"]
-    inner["resources"] = [_freed(item, urn) for item in inner["resources"] if item["urn"] != urn]
+    inner["resources"] = [
+        _freed(item, urns) for item in inner["resources"] if item["urn"] not in urns
+    ]
     if pending := inner.get("pending_operations"):
-        inner["pending_operations"] = [item for item in pending if item["resource"]["urn"] != urn]
+        inner["pending_operations"] = [
+            item for item in pending if item["resource"]["urn"] not in urns
+        ]
     return result
 
 
-def _freed(resource: dict[str, Any], urn: str) -> dict[str, Any]:
+def put_back(deployment: Deployment, former: Deployment, urns: Collection[str]) -> Deployment:
+    """Give a state with some resources as a former one had them; `without` took them out.
+
+    What an update has recorded since then stays: it is true as well.
+    """
+    result = copy.deepcopy(deployment)
+    there = result["deployment"]["resources"]
+    known: set[str] = set()
+    for was in resources(former):
+        if was["urn"] in urns:
+            places = [
+                place
+                for place, item in enumerate(there)
+                if item["urn"] in known and not item.get("delete")
+            ]
+            there.insert(max(places, default=-1) + 1, copy.deepcopy(was))
+        known.add(was["urn"])
+    links = {(was["urn"], was.get("id")): was for was in resources(former)}
+    for item in there:
+        _linked(item, links.get((item["urn"], item.get("id"))), urns)
+    return result
+
+
+def _linked(item: dict[str, Any], was: Resource | None, urns: Collection[str]) -> None:
+    """Let a resource depend on others again, where nothing else has come of it since then."""
+    if was is None or _dependencies(was) - {*urns} != _dependencies(item):
+        return
+    item.update({field: copy.deepcopy(was[field]) for field in _LINKS if was.get(field)})
+
+
+def _freed(resource: dict[str, Any], urns: Collection[str]) -> dict[str, Any]:
     if dependencies := resource.get("dependencies"):
-        resource["dependencies"] = _less(dependencies, urn)
+        resource["dependencies"] = _less(dependencies, urns)
     if by_property := resource.get("propertyDependencies"):
         resource["propertyDependencies"] = {
-            name: _less(found or [], urn) for name, found in by_property.items()
+            name: _less(found or [], urns) for name, found in by_property.items()
         }
-    if resource.get("deletedWith") == urn:
+    if resource.get("deletedWith") in urns:
         del resource["deletedWith"]
     return resource
 
 
-def _less(urns: Iterable[str], urn: str) -> list[str]:
-    return [item for item in urns if item != urn]
+def _less(listed: Iterable[str], urns: Collection[str]) -> list[str]:
+    return [item for item in listed if item not in urns]
 
 
 def write(access: Access, deployment: Deployment) -> None:
-    """Put a state in the place of the environment's; nothing in the cloud changes."""
+    """Put a state in the place of the environment's; nothing in the cloud changes.
+
+    Raises `OpsError` where the engine does not take it: then the state is as it was.
+    """
     stack = open_stack(access)
-    workspace = cast("LocalWorkspace", stack.workspace)
     for file in _file(access, deployment):
-        workspace.pulumi_command.run(
-            ["stack", "import", "--file", str(file), "--stack", stack.name],
-            workspace.work_dir,
-            dict(workspace.env_vars),
-        )
+        run_cli(stack, ["stack", "import", "--file", str(file), "--stack", stack.name])
 
 
 def _file(access: Access, deployment: Deployment) -> Iterator[Path]:

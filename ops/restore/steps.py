@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from infra import naming
-from ops.backup.manifest import Manifest, Snapshot
+from ops.backup.manifest import PARTS, Manifest, Part, Snapshot
 from ops.errors import RefusedError, UsageError
 from ops.plan import Step
 from ops.restore import state
@@ -16,10 +16,7 @@ from ops.restore.observe import Key, Seen
 from ops.restore.overrides import Edits
 
 if TYPE_CHECKING:
-    from infra.settings import Settings
-
-Part = Literal["parameters", "kubernetes", "databases"]
-PARTS: Final[tuple[Part, ...]] = ("parameters", "kubernetes", "databases")
+    from infra.settings import Database, Settings
 
 
 def arguments(
@@ -31,12 +28,13 @@ def arguments(
     map_namespaces: Sequence[str],
     rehearse: bool,
     anew: bool = False,
+    empty_databases: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Give what was asked for as a plan has it. Raises `UsageError` for what does not go."""
-    if rehearse and (only or take_over or map_namespaces):
+    if rehearse and (only or take_over or map_namespaces or empty_databases):
         raise UsageError(
-            "--rehearse restores everything onto a copy: it takes no --only, --take-over or "
-            "--map-namespace. Nothing was run."
+            "--rehearse restores everything onto a copy: it takes no --only, --take-over, "
+            "--map-namespace or --empty-database. Nothing was run."
         )
     pairs = [text.partition("=") for text in map_namespaces]
     if wrong := [f"{old}{sign}{new}" for old, sign, new in pairs if not (old and new)]:
@@ -48,6 +46,7 @@ def arguments(
         "take_over": take_over,
         "map_namespaces": {old: new for old, _, new in pairs},
         "anew": anew,
+        "empty_databases": sorted(set(empty_databases)),
     }
     return {key: value for key, value in given.items() if value}
 
@@ -61,6 +60,8 @@ class Asked:
     """Their names in settings; none: all of the backup."""
     take_over: bool = False
     """Restored databases take the place of live ones in the program."""
+    empty_databases: tuple[str, ...] = ()
+    """Those that an environment is made again with although there is nothing to make them from."""
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Asked:
@@ -69,6 +70,7 @@ class Asked:
             parts=tuple(arguments.get("only") or PARTS),
             databases=tuple(arguments.get("databases") or ()),
             take_over=bool(arguments.get("take_over")),
+            empty_databases=tuple(arguments.get("empty_databases") or ()),
         )
 
 
@@ -139,11 +141,18 @@ def _target(seen: Seen, settings: Settings, snapshot: Snapshot, index: int, aske
             f"{declared.name}. Nothing was changed. Set it to {found} for the restore, and upgrade "
             "afterwards."
         )
+    refuse_other_owner(
+        settings.environment,
+        declared,
+        f"The snapshot {snapshot.snapshot}",
+        username=snapshot.master_username,
+        database=snapshot.database_name,
+    )
     live = declared.identifier in seen.instances
     return Target(
         snapshot=snapshot,
         index=index,
-        identifier=free_identifier(declared.identifier, seen.instances),
+        identifier=free_identifier(declared.identifier, {*seen.instances, *seen.used}),
         declared=declared.identifier,
         takes_over=asked.take_over or not live,
         live=live,
@@ -152,8 +161,33 @@ def _target(seen: Seen, settings: Settings, snapshot: Snapshot, index: int, aske
     )
 
 
+def refuse_other_owner(
+    env: str, declared: Database, what: str, *, username: str, database: str
+) -> None:
+    """Refuse what has another master user or database inside than settings say.
+
+    Neither can be changed: the program would make another instance in its place. What is not known
+    is empty.
+    """
+    file = naming.stack_file(env)
+    for setting, found, wanted in (
+        ("username", username, declared.username),
+        ("database_name", database, declared.database_name),
+    ):
+        if found and found != wanted:
+            raise RefusedError(
+                f"{what} is of another {setting} than {declared.name} in {file}: {found}, not "
+                f"{wanted}. An instance keeps that for good: the program would make another one. "
+                f"Nothing was taken over. Write {setting}: {found} there first."
+            )
+
+
 def free_identifier(identifier: str, taken: Iterable[str]) -> str:
-    """Give the name of a restored instance: `…-restored`, or with a number where that is taken."""
+    """Give the name of a restored instance: `…-restored`, or with a number where that is taken.
+
+    One that was used once is taken as well: its log groups outlive the instance, and an update that
+    makes them again fails.
+    """
     first = naming.restored_database(re.sub(r"-restored(-[0-9]+)?$", "", identifier))
     there = set(taken)
     number, name = 1, first
@@ -169,10 +203,16 @@ def plan_steps(
     """Give the steps of a restore in their order."""
     chosen = targets(seen, settings, asked)
     env, backup = settings.environment, seen.manifest.id
+    if asked.empty_databases and seen.situation != "gone":
+        raise UsageError(
+            f"--empty-database: {_SITUATIONS[seen.situation]}. Only what is made again can be made "
+            "empty. Nothing was changed."
+        )
     steps = list(key_steps(seen.broken_keys))
     match seen.situation:
         case "gone":
-            steps.append(_bring_up(env, backup, chosen))
+            refuse_empty(seen, settings, asked, chosen)
+            steps.append(_bring_up(env, backup, chosen, asked.empty_databases))
         case "state lost":
             steps.append(_import_state(env, backup, resource_count))
         case "there":
@@ -182,6 +222,39 @@ def plan_steps(
     if "kubernetes" in asked.parts and seen.objects:
         steps.append(_objects(env, backup, seen.objects))
     return tuple(steps)
+
+
+def refuse_empty(seen: Seen, settings: Settings, asked: Asked, chosen: Sequence[Target]) -> None:
+    """Refuse to make an environment again with an empty database that nobody asked for.
+
+    Raises `UsageError` where one is asked for that cannot be empty.
+    """
+    env, restored = settings.environment, {target.snapshot.name for target in chosen}
+    declared = {item.name: item.identifier for item in settings.databases}
+    if wrong := [name for name in asked.empty_databases if name not in declared.keys() - restored]:
+        why = "it is made from its snapshot" if wrong[0] in declared else "settings do not name it"
+        raise UsageError(f"--empty-database {wrong[0]}: {why}. Nothing was changed.")
+    left = [name for name in declared if name not in {*restored, *asked.empty_databases}]
+    if left:
+        kept = {item.name for item in seen.manifest.databases}
+        why = "; ".join(
+            f"{name}: " + ("not asked for" if name in kept else "the backup has no snapshot of it")
+            for name in left
+        )
+        options = " ".join(f"--empty-database {name}" for name in left)
+        raise RefusedError(
+            f"{env} is gone, and would be made again with an empty database ({why}). Nothing was "
+            "changed. Restore it as well (without --only and --database), or from a backup that "
+            f"has it (ops backups list {env}). If it is to be new and empty: {options}"
+        )
+    used = [declared[name] for name in asked.empty_databases if declared[name] in seen.used]
+    if used:
+        raise RefusedError(
+            f"The instance {used[0]} was there once, and its log groups still are: making them "
+            f"again would fail. Nothing was changed. Delete them (aws logs describe-log-groups "
+            f"--log-group-name-prefix /aws/rds/instance/{used[0]}/), or give it another identifier "
+            f"in {naming.stack_file(env)}."
+        )
 
 
 def key_steps(broken: Sequence[Key]) -> tuple[Step, ...]:
@@ -224,14 +297,15 @@ def _update_data(backup: str, chosen: Sequence[Target]) -> dict[str, Any]:
     }
 
 
-def _bring_up(env: str, backup: str, chosen: Sequence[Target]) -> Step:
-    said = ", ".join(f"{item.snapshot.snapshot} as {item.identifier}" for item in chosen)
+def _bring_up(env: str, backup: str, chosen: Sequence[Target], empty: Sequence[str]) -> Step:
+    said = ", ".join(f"{item.snapshot.snapshot} as {item.identifier}" for item in chosen) or "none"
+    new = f"; new and EMPTY: {', '.join(empty)}" if empty else ""
     return Step(
         id="bring-up",
         action="update",
         kind="stack",
         target=env,
-        summary=f"bring the stack up, its databases from their snapshots: {said or 'none'}",
+        summary=f"bring the stack up, its databases from their snapshots: {said}{new}",
         stage=1,
         data=_update_data(backup, chosen),
     )
@@ -266,20 +340,34 @@ def _database_steps(seen: Seen, env: str, chosen: Sequence[Target]) -> list[Step
             data={"backup": seen.manifest.id},
         )
     )
-    steps += [_forget(seen, target) for target in taken if target.snapshot.name in seen.held]
-    named = ", ".join(target.identifier for target in taken)
-    steps.append(
-        Step(
-            id="take-over",
-            action="update",
-            kind="stack",
-            target=env,
-            summary=f"bring {named} into the program: import and update, nothing replaced",
-            stage=4,
-            data={**_update_data(seen.manifest.id, taken), "import": True},
-        )
-    )
+    steps.append(_take_over(seen, env, taken))
     return steps
+
+
+def _take_over(seen: Seen, env: str, taken: Sequence[Target]) -> Step:
+    """Plan the exchange in the state and the update that goes with it: either both, or neither."""
+    former = [
+        {
+            "name": target.snapshot.name,
+            "urn": seen.held[target.snapshot.name]["urn"],
+            "identifier": state.identifier(seen.held[target.snapshot.name]),
+            "becomes": target.identifier,
+        }
+        for target in taken
+        if target.snapshot.name in seen.held
+    ]
+    named = ", ".join(target.identifier for target in taken)
+    out = ", ".join(item["identifier"] for item in former)
+    leaving = f"take {out} out of the state, which stays as it is, and " if former else ""
+    return Step(
+        id="take-over",
+        action="take-over",
+        kind="stack",
+        target=env,
+        summary=f"{leaving}bring {named} into the program: import and update, nothing replaced",
+        stage=3,
+        data={**_update_data(seen.manifest.id, taken), "former": former},
+    )
 
 
 def _restore_beside(seen: Seen, target: Target) -> Step:
@@ -341,20 +429,6 @@ def common(
     }
 
 
-def _forget(seen: Seen, target: Target) -> Step:
-    held = seen.held[target.snapshot.name]
-    former = state.identifier(held)
-    return Step(
-        id=f"forget-database:{target.snapshot.name}",
-        action="forget-database",
-        kind="state entry",
-        target=held["urn"],
-        summary=f"take {former} out of the state: the instance itself stays as it is",
-        stage=3,
-        data={"urn": held["urn"], "identifier": former, "becomes": target.identifier},
-    )
-
-
 def _parameters(env: str, backup: str, names: Sequence[str]) -> Step:
     return Step(
         id="restore-parameters",
@@ -389,6 +463,14 @@ def notes(seen: Seen, settings: Settings, asked: Asked) -> tuple[str, ...]:
     env, manifest = settings.environment, seen.manifest
     chosen = targets(seen, settings, asked)
     said = [f"{_SITUATIONS[seen.situation]}; the data is of {_points(manifest)}"]
+    omitted = {item.what: item.why for item in manifest.not_backed_up}
+    kept = {item.name for item in manifest.databases}
+    said += [
+        f"the backup has no snapshot of the database {item.name}: "
+        + omitted.get(f"database {item.name}", "settings did not name it then")
+        for item in settings.databases
+        if item.name not in kept
+    ]
     if seen.cluster and "kubernetes" in asked.parts:
         said.append(f"objects of the cluster are left out: {seen.cluster}")
     if naming.suspension_parameter(env) in manifest.parameters:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 
 import pytest
 
-from ops.backup.manifest import File, Manifest, ManifestError, parse, seal_of
+from ops.backup.manifest import File, Manifest, ManifestError, moment, parse, seal_of
 
 MANIFEST = Manifest(
     id="20261201-120000_dev",
@@ -58,3 +59,28 @@ def test_no_file_is_outside_of_the_backups_folder() -> None:
     for name in ("../x", "/etc/passwd", "a/../../b"):
         with pytest.raises(ValueError, match="name"):
             File(name=name, bytes=1, sha256="0" * 64)
+
+
+def test_a_manifest_of_a_former_release_is_read() -> None:
+    former = MANIFEST.model_dump(mode="json")
+    former["databases"] = [
+        {
+            "name": "main", "identifier": "mono-repo-dev", "snapshot": "s", "arn": "a",
+            "created": "2026-12-01T12:00:00Z", "engine_version": "17.7", "allocated_gb": 20,
+            "instance_class": "db.t4g.medium", "kms_key_id": "k",
+        }
+    ]  # fmt: skip
+    content = json.dumps(former).encode()
+    (found,) = parse(content, seal_of(content)).databases
+    assert (found.master_username, found.database_name) == ("", "")
+
+
+def test_the_name_of_a_backup_says_when_it_was_made() -> None:
+    assert moment("20261201-120000_dev") == dt.datetime(2026, 12, 1, 12, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    "name", ["notes", "20261399-250000_dev", "20261201_dev", "20261201-120000_dev.old", ""]
+)
+def test_what_has_another_name_is_no_backup(name: str) -> None:
+    assert moment(name) is None

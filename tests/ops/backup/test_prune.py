@@ -19,6 +19,7 @@ def entry(day: int, **changes: Any) -> Entry:
         "complete": True,
         "verified": "2026-11-30T00:00:00+00:00",
         "databases": (DATABASE,),
+        "names": ("main",),
         "snapshots": (f"snapshot-{day}",),
     }
     return Entry(**{**given, **changes})
@@ -49,6 +50,26 @@ def test_the_last_good_one_stays_however_old_it_is() -> None:
 def test_where_none_was_ever_verified_the_newest_whole_one_is_the_good_one() -> None:
     found = [entry(1, verified=""), entry(2, verified=""), entry(3, complete=False)]
     assert last_good(found) == found[1]
+
+
+def test_the_good_one_has_every_database_that_settings_name() -> None:
+    found = [entry(1), entry(2, names=(), databases=(), snapshots=()), entry(3, verified="")]
+    assert last_good(found, ["main"]) == found[0]
+    assert last_good(found) == found[1]
+    assert last_good(found, ["main", "other"]) == found[1], "none has all: the newest verified one"
+
+
+def test_what_was_found_damaged_is_no_good_one() -> None:
+    found = [entry(1), entry(2, verified="", damaged="state.json"), entry(3, complete=False)]
+    assert last_good(found) == found[0]
+    assert last_good(found[1:]) is None
+
+
+def test_a_good_one_that_has_all_databases_stays_though_others_are_newer() -> None:
+    found = [entry(1), entry(2, names=(), databases=(), snapshots=())]
+    snapshots = {DATABASE: frozenset({"snapshot-1", "by-hand"})}
+    left = keep(found, {"keep": 1}, NOW, {}, snapshots, databases=["main"])
+    assert left[found[0].id] == "the last good one"
 
 
 def test_the_only_snapshot_of_a_database_stays() -> None:

@@ -1,6 +1,6 @@
-"""The same environment without what protects a database from the engine's own ideas.
+"""The same environment without what brings a restored database into it.
 
-Nothing tells the engine to ignore another snapshot: it replaces the database, as Pulumi does.
+Nothing tells the engine to import an instance, or to ignore another snapshot: it makes one.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from infra.settings import Settings
-from ops.backup.manifest import Manifest, Snapshot
+from ops.backup.manifest import Manifest, Omission, Snapshot
 from ops.errors import RefusedError, UsageError
 from ops.restore import state, steps
 from ops.restore.observe import Key, Seen
@@ -55,9 +55,9 @@ def seen(**changes: Any) -> Seen:
         databases_key="d",
         kubernetes="absent",
         files=(),
-        databases=(snapshot,),
+        databases=changes.pop("databases", (snapshot,)),
         parameters=(),
-        not_backed_up=(),
+        not_backed_up=changes.pop("not_backed_up", ()),
     )
     given: dict[str, Any] = {
         "manifest": manifest,
@@ -86,8 +86,7 @@ def test_it_is_taken_over_only_when_that_is_asked_for(dev: Settings) -> None:
     assert planned(seen(), dev, take_over=True) == [
         "restore-database",
         "keep-state",
-        "forget-database",
-        "update",
+        "take-over",
     ]
 
 
@@ -101,7 +100,7 @@ def test_a_database_that_is_gone_is_taken_over_without_being_asked(dev: Settings
         "caCertIdentifier": "rds-ca-rsa2048-g1",
     }
     found = seen(instances={}, held={"main": {**HELD, "outputs": outputs}})
-    assert planned(found, dev)[-1] == "update"
+    assert planned(found, dev)[-1] == "take-over"
 
 
 def test_no_step_is_destructive(dev: Settings) -> None:
@@ -146,6 +145,12 @@ def test_a_restored_instance_takes_no_name_that_is_taken(
     assert steps.free_identifier(declared, taken) == name
 
 
+def test_a_name_whose_log_groups_are_left_is_taken_as_well(dev: Settings) -> None:
+    found = seen(used=frozenset({"mono-repo-dev", "mono-repo-dev-restored"}))
+    (step,) = steps.plan_steps(found, dev, Asked())
+    assert step.target == "mono-repo-dev-restored-2"
+
+
 def test_a_database_that_has_grown_keeps_its_size_and_the_file_is_to_say_so(dev: Settings) -> None:
     step = steps.plan_steps(seen(allocated_gb=60), dev, Asked(take_over=True))[-1]
     lines = steps.stack_file_lines(dev, step.data["kept"])
@@ -169,6 +174,102 @@ def test_a_database_that_is_not_in_the_backup_is_a_mistake(dev: Settings) -> Non
         planned(seen(), dev, databases=("other",))
 
 
+GONE: dict[str, Any] = {"situation": "gone", "instances": {}, "held": {}}
+
+
+@pytest.mark.parametrize("parts", [("parameters",), ("kubernetes",), ("parameters", "kubernetes")])
+def test_nothing_is_made_again_with_an_empty_database(
+    dev: Settings, parts: tuple[Any, ...]
+) -> None:
+    with pytest.raises(RefusedError, match=r"empty database \(main: not asked for\)"):
+        planned(seen(**GONE), dev, parts=parts)
+
+
+def test_a_backup_without_a_database_makes_no_environment_again(dev: Settings) -> None:
+    with pytest.raises(RefusedError, match="the backup has no snapshot of it"):
+        planned(seen(**GONE, databases=()), dev)
+
+
+def test_of_two_databases_one_alone_makes_no_environment_again(dev: Settings) -> None:
+    other = dev.databases[0].model_copy(update={"name": "other", "identifier": "other"})
+    two = dev.model_copy(update={"databases": (*dev.databases, other)})
+    with pytest.raises(RefusedError, match="--empty-database other"):
+        planned(seen(**GONE), two, databases=("main",))
+    (step,) = steps.plan_steps(
+        seen(**GONE), two, Asked(databases=("main",), empty_databases=("other",))
+    )
+    assert "new and EMPTY: other" in step.summary
+    assert set(step.data["databases"]) == {"main"}
+
+
+@pytest.mark.parametrize(
+    ("found", "name", "why"),
+    [
+        (GONE, "main", "it is made from its snapshot"),
+        (GONE, "nothing", "settings do not name it"),
+        ({}, "main", "Only what is made again"),
+    ],
+)
+def test_what_is_to_be_empty_has_to_be_made_new(
+    dev: Settings, found: dict[str, Any], name: str, why: str
+) -> None:
+    with pytest.raises(UsageError, match=why):
+        planned(seen(**found), dev, empty_databases=(name,))
+
+
+def test_an_empty_database_takes_no_name_whose_log_groups_are_left(dev: Settings) -> None:
+    found = seen(**GONE, databases=(), used=frozenset({"mono-repo-dev"}))
+    with pytest.raises(RefusedError, match="describe-log-groups"):
+        planned(found, dev, empty_databases=("main",))
+
+
+@pytest.mark.parametrize("situation", ["there", "gone"])
+def test_the_operator_is_told_which_database_the_backup_has_not(
+    dev: Settings, situation: str
+) -> None:
+    lost = Omission(what="database main", why="left out on purpose")
+    found = seen(situation=situation, databases=(), not_backed_up=(lost,))
+    said = steps.notes(found, dev, Asked(parts=("parameters",)))
+    assert "the backup has no snapshot of the database main: left out on purpose" in said
+
+
+@pytest.mark.parametrize("field", ["master_username", "database_name"])
+def test_what_an_instance_keeps_for_good_is_compared_first(dev: Settings, field: str) -> None:
+    kept = seen().manifest.databases[0].model_copy(update={field: "somebody"})
+    with pytest.raises(RefusedError, match="somebody, not mono_repo"):
+        planned(seen(databases=(kept,)), dev)
+
+
+def deployed(*dependents: dict[str, Any]) -> dict[str, Any]:
+    """A state with a network, a database in it, and what depends on that."""
+    network = {"urn": "urn:network", "type": state.VPC, "custom": True}
+    database = {**HELD, "parent": "urn:network", "dependencies": ["urn:network"]}
+    return {"version": 3, "deployment": {"resources": [network, database, *dependents]}}
+
+
+def test_what_depends_on_a_database_is_found_through_what_is_between() -> None:
+    found = deployed(
+        {"urn": "urn:host", "propertyDependencies": {"value": [URN], "name": None}},
+        {"urn": "urn:alarm", "dependencies": ["urn:host"]},
+        {"urn": "urn:other", "dependencies": ["urn:network"]},
+    )
+    assert state.dependents(found, [URN]) == {URN, "urn:host", "urn:alarm"}
+
+
+def test_a_database_that_is_put_back_leaves_the_state_as_it_was() -> None:
+    former = deployed({"urn": "urn:host", "dependencies": [URN]})
+    taken = state.without(former, [URN])
+    assert state.put_back(taken, former, [URN]) == former
+
+
+def test_what_was_recorded_meanwhile_stays_when_a_database_is_put_back() -> None:
+    former = deployed({"urn": "urn:host", "dependencies": [URN]})
+    taken = state.without(former, [URN])
+    taken["deployment"]["resources"].append({"urn": "urn:new"})
+    found = state.resources(state.put_back(taken, former, [URN]))
+    assert [item["urn"] for item in found] == ["urn:network", URN, "urn:host", "urn:new"]
+
+
 def test_taking_a_database_out_of_a_state_leaves_what_depends_on_it() -> None:
     deployment: dict[str, Any] = {
         "version": 3,
@@ -186,7 +287,7 @@ def test_taking_a_database_out_of_a_state_leaves_what_depends_on_it() -> None:
             "pending_operations": [{"resource": HELD, "type": "updating"}],
         },
     }
-    left = state.without(deployment, URN)["deployment"]
+    left = state.without(deployment, [URN])["deployment"]
     (host,) = left["resources"]
     assert host["dependencies"] == ["urn:other"]
     assert host["propertyDependencies"] == {"value": [], "name": []}
