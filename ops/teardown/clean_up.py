@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -224,7 +225,7 @@ def delete_claims(context: Context, step: Step) -> Data | None:
     core = CoreV1Api(client)
     claims = _planned_claims(context, step, look(client))
     names = [claim.name for claim in claims]
-    try:
+    with _way_back(context):
         _hold_nodes(context, client, core)
         _remove_pods(context, core, names, step.data["pods"])
         _rest_stateful_sets(context, client, core, names)
@@ -240,9 +241,6 @@ def delete_claims(context: Context, step: Step) -> Data | None:
             return gone.claims_left(core, {*handles, *step.data["volumes"]})
 
         context.wait("the claims and their volumes to go", missing, deadline_seconds=GONE_SECONDS)
-    except OpsError:
-        context.note(f"The nodes are held. To give them back: {WAY_BACK}")
-        raise
     return {"claims": names}
 
 
@@ -284,7 +282,21 @@ def await_gone(context: Context, step: Step) -> None:
         left = [*_volumes_left(context.access, volumes), *balancers_of_cluster(context.access)]
         return f"still in AWS: {_listed(left)}" if left else ""
 
-    context.wait("volumes and load balancers to go in AWS", missing, deadline_seconds=GONE_SECONDS)
+    held = any(other.action == CLAIMS for other in context.plan.steps)
+    with _way_back(context) if held else nullcontext():
+        context.wait(
+            "volumes and load balancers to go in AWS", missing, deadline_seconds=GONE_SECONDS
+        )
+
+
+@contextmanager
+def _way_back(context: Context) -> Iterator[None]:
+    """Say how the nodes are given back, where it comes to no end while they are held."""
+    try:
+        yield
+    except Exception:
+        context.note(f"The nodes are held. To give them back: {WAY_BACK}")
+        raise
 
 
 def balancers_of_cluster(access: Access) -> Iterator[str]:

@@ -258,6 +258,7 @@ def _context(world: World, round_: Callable[[], None] | None = None) -> Any:
     return SimpleNamespace(
         access=SimpleNamespace(environment="dev", client=client),
         journal=SimpleNamespace(records=[verified]),
+        plan=SimpleNamespace(steps=list(world.steps().values())),
         now=lambda: NOW,
         wait=wait,
         note=world.told.append,
@@ -502,6 +503,7 @@ def test_it_waits_until_aws_has_neither_volumes_nor_load_balancers(world: World)
     step = Step(**{**vars(planned), "data": {"volumes": [volume]}})
     with pytest.raises(DeadlineError, match=f"still in AWS: volume {volume}, load balancer a1b2"):
         clean_up.await_gone(_context(world), step)
+    assert "kubectl uncordon" in world.told[-1]
 
     def controllers() -> None:
         if ec2.describe_volumes()["Volumes"]:
