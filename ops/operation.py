@@ -73,6 +73,8 @@ class Operation:
     actions: Mapping[str, Action]
     verify: Callable[[Context], tuple[Check, ...]] = lambda _context: ()
     """Looks again, once all is done."""
+    idle: Callable[[Access, Plan], tuple[Check, ...]] = lambda _access, _plan: ()
+    """Looks round where a plan has no steps: what it finds is what the command ends with."""
     show: Callable[[Plan], list[Line]] | None = None
     """How the plan is shown, where its steps alone do not say enough."""
     carry_on: bool = False
@@ -139,12 +141,12 @@ def perform(
     consent: Consent,
 ) -> ExitCode:
     """Run a command from its plan to its report."""
-    access, header = open_environment(setting, environment, operation.stack)
+    access, _ = open_environment(setting, environment, operation.stack)
     access = _acting(operation, access)
     copies = _copies(setting, operation, access)
     planned = _plan(setting, operation, access, arguments, copies)
     if consent.dry_run or not planned.steps:
-        return _show_plan(setting, operation, header, planned, dry_run=consent.dry_run)
+        return _show_plan(setting, operation, access, planned, dry_run=consent.dry_run)
     setting.aside(render_run.plan(planned, _shown(operation, planned)))
     _agree(setting, operation, access, planned, consent)
     run = journal.run_id(operation.name, environment, _now(), secrets.token_hex(2))
@@ -304,19 +306,22 @@ def _go_on(setting: Setting, operation: Operation, error: OpsError, how: str) ->
 
 
 def _show_plan(
-    setting: Setting, operation: Operation, header: Header, planned: Plan, *, dry_run: bool
+    setting: Setting, operation: Operation, access: Access, planned: Plan, *, dry_run: bool
 ) -> ExitCode:
+    seen = () if planned.steps else operation.idle(access, planned)
     report = RunReport(
         command=operation.name,
-        header=header,
+        header=access.header(operation.stack),
         run="",
         dry_run=dry_run,
         result="planned" if planned.steps else "nothing to do",
         plan_hash=planned.hash,
         plan=planned.to_json(),
+        checks=seen,
     )
-    setting.show(report, render_run.plan(planned, _shown(operation, planned)))
-    return ExitCode.OK
+    lines = render_run.plan(planned, _shown(operation, planned))
+    setting.show(report, [*lines, *checks.lines(seen)])
+    return checks.exit_code(seen)
 
 
 def _shown(operation: Operation, planned: Plan) -> list[Line]:

@@ -189,6 +189,21 @@ def test_nothing_to_do_is_no_run(setting: Setting, capsys: pytest.CaptureFixture
     assert json.loads(capsys.readouterr().out)["result"] == "nothing to do"
 
 
+def test_what_is_found_where_nothing_is_to_do_is_told_and_has_its_exit_code(
+    setting: Setting, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = Check(name="left", status="fail", found="something")
+    operation = dataclasses.replace(OPERATION, idle=lambda _access, _plan: (left,))
+    planned = perform(setting, operation, "dev", {}, Consent(dry_run=True))
+    assert planned == ExitCode.OK, "what is to do comes first"
+    perform(setting, OPERATION, "dev", {}, CONSENT)
+    capsys.readouterr()
+    assert perform(setting, operation, "dev", {}, CONSENT) == ExitCode.FINDINGS
+    report = json.loads(capsys.readouterr().out)
+    assert (report["result"], report["run"]) == ("nothing to do", "")
+    assert [check["name"] for check in report["checks"]] == ["left"]
+
+
 def test_what_verification_finds_has_its_exit_code(
     setting: Setting, capsys: pytest.CaptureFixture[str]
 ) -> None:
