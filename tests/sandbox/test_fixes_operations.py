@@ -291,6 +291,27 @@ def test_alarms_are_described_page_by_page(account: Account) -> None:
     assert [len(page["MetricAlarms"]) for page in pages] == [100, 1]
 
 
+def test_alarms_made_of_alarms_are_told_where_they_are_asked_for(account: Account) -> None:
+    alarms = account.client("cloudwatch")
+    alarms.put_composite_alarm(AlarmName="of-alarms", AlarmRule='ALARM("page-000")')
+    assert alarms.describe_alarms(AlarmNames=["of-alarms"])["CompositeAlarms"] == []
+    asked = alarms.describe_alarms(AlarmNames=["of-alarms"], AlarmTypes=["CompositeAlarm"])
+    assert [alarm["AlarmName"] for alarm in asked["CompositeAlarms"]] == ["of-alarms"]
+    assert asked["MetricAlarms"] == []
+
+
+def test_as_many_parameters_are_described_as_are_asked_for(account: Account) -> None:
+    ssm = account.client("ssm")
+    for number in range(12):
+        ssm.put_parameter(Name=f"/described/{number}", Value="x", Type="String")
+    under = [{"Key": "Path", "Option": "Recursive", "Values": ["/described"]}]
+    pages = ssm.get_paginator("describe_parameters")
+    for size, lengths in ((0, [10, 2]), (50, [12])):
+        asked = {"PaginationConfig": {"PageSize": size}} if size else {}
+        found = pages.paginate(ParameterFilters=under, **asked)
+        assert [len(page["Parameters"]) for page in found] == lengths
+
+
 # -- conditional writes ---------------------------------------------------------------------
 
 

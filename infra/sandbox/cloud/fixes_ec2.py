@@ -18,6 +18,8 @@ def install() -> None:
     _stop_and_start_as_aws_does()
     _show_instances_as_they_become()
     _keep_networks_that_are_used()
+    _say_which_interfaces_are_managed()
+    _encrypt_snapshots_as_their_volumes()
 
 
 def _set(instance: Any, state: str) -> None:
@@ -148,6 +150,43 @@ def _keep_networks_that_are_used() -> None:
 
     setattr(SecurityGroupBackend, "delete_security_group", delete_security_group)  # noqa: B010
     setattr(SubnetBackend, "delete_subnet", delete_subnet)  # noqa: B010
+
+
+def _say_which_interfaces_are_managed() -> None:
+    """Tell the interfaces that AWS makes for gateways and endpoints from those of customers."""
+    from moto.ec2.models.nat_gateways import NatGateway
+    from moto.ec2.models.vpcs import VPCBackend
+
+    make_gateway, create = NatGateway.__init__, VPCBackend.create_vpc_endpoint
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        make_gateway(self, *args, **kwargs)
+        self._eni.requester_managed, self._eni.interface_type = True, "nat_gateway"
+        self._eni.description = f"Interface for NAT Gateway {self.id}"
+
+    def create_vpc_endpoint(self: Any, *args: Any, **kwargs: Any) -> Any:
+        made = create(self, *args, **kwargs)
+        for id_ in made.network_interface_ids or ():
+            eni = self.enis[id_]
+            eni.requester_managed, eni.interface_type = True, "vpc_endpoint"
+            eni.description = f"VPC Endpoint Interface {made.id}"
+        return made
+
+    setattr(NatGateway, "__init__", __init__)  # noqa: B010
+    setattr(VPCBackend, "create_vpc_endpoint", create_vpc_endpoint)  # noqa: B010
+
+
+def _encrypt_snapshots_as_their_volumes() -> None:
+    from moto.ec2.models.elastic_block_store import EBSBackend
+
+    create = EBSBackend.create_snapshot
+
+    def create_snapshot(self: Any, volume_id: str, *args: Any, **kwargs: Any) -> Any:
+        made = create(self, volume_id, *args, **kwargs)
+        made.kms_key_id = self.get_volume(volume_id).kms_key_id
+        return made
+
+    setattr(EBSBackend, "create_snapshot", create_snapshot)  # noqa: B010
 
 
 def _uses_of_group(ec2: Any, group: Any) -> bool:

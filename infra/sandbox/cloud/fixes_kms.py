@@ -115,7 +115,7 @@ def _state(account: str, region: str, key_id: str | None) -> tuple[str, str]:
     if key_id:
         try:
             key = backend.keys[backend.any_id_to_key_id(key_id)]
-        except (KeyError, ValueError):
+        except (AttributeError, KeyError, ValueError):  # an alias that is not there is None
             return key_id, "Enabled"
         return str(key.arn), str(key.key_state)
     return "", "Enabled"
@@ -150,9 +150,13 @@ def _refuse_them_for_parameters() -> None:
     ) -> Any:
         if parameter_type == "SecureString":
             check(self, keyid)
-        return put(
+        answer = put(
             self, name, description, value, parameter_type, allowed_pattern, keyid, *more, **named
         )
+        # What is encrypted remembers its key; the alias may go before it.
+        keys = self.__dict__.setdefault("sandbox_keys", {})
+        keys[name] = _state(self.account_id, self.region_name, keyid)[0]
+        return answer
 
     setattr(SimpleSystemManagerBackend, "put_parameter", put_parameter)  # noqa: B010
 
@@ -163,8 +167,8 @@ def _refuse_them_for_parameters() -> None:
                 found = told.result.get("Parameters") or [told.result.get("Parameter")]
                 for parameter in found:
                     if parameter and parameter["Type"] == "SecureString":
-                        kept = self.ssm_backend.get_parameter(parameter["Name"])
-                        check(self.ssm_backend, kept.keyid)
+                        keys = self.ssm_backend.__dict__.get("sandbox_keys", {})
+                        check(self.ssm_backend, keys.get(parameter["Name"]))
             return told
 
         return answer

@@ -1,4 +1,4 @@
-"""What operators read: who changed a parameter, alarms page by page, sizes of groups within bounds.
+"""What operators read: who changed a parameter, pages as they are asked for, sizes within bounds.
 
 The log group of a deleted cluster may come back too, if its control plane still has something to
 write: so often as moto's state manager is told as ``times`` of the model ``eks::last-logs``.
@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 ALARMS_A_PAGE: Final = 50
+PARAMETERS_A_PAGE: Final = 10
 LAST_LOGS: Final = "eks::last-logs"
 
 
 def install() -> None:
     """Apply all corrections to the imported moto; once a process."""
     _say_who_changed_a_parameter()
+    _describe_as_many_parameters_as_asked_for()
     _describe_alarms_page_by_page()
     _keep_groups_within_their_sizes()
     _write_the_last_logs_of_clusters()
@@ -43,6 +45,24 @@ def _say_who_changed_a_parameter() -> None:
     setattr(Parameter, "describe_response_object", describe_response_object)  # noqa: B010
 
 
+def _describe_as_many_parameters_as_asked_for() -> None:
+    # moto gives ten at once, whatever it is asked for.
+    from moto.core.responses import ActionResult
+    from moto.ssm.responses import SimpleSystemManagerResponse as Response
+
+    def describe_parameters(self: Any) -> Any:
+        found = self.ssm_backend.describe_parameters(
+            self._get_param("Filters"), self._get_param("ParameterFilters")
+        )
+        start = int(str(self._get_param("NextToken") or "0").strip())
+        end = start + int(self._get_param("MaxResults") or PARAMETERS_A_PAGE)
+        told = [parameter.describe_response_object(False) for parameter in found[start:end]]
+        more = {"NextToken": str(end)} if end < len(found) else {}
+        return ActionResult({"Parameters": told, **more})
+
+    setattr(Response, "describe_parameters", describe_parameters)  # noqa: B010
+
+
 def _describe_alarms_page_by_page() -> None:
     from moto.cloudwatch.responses import CloudWatchResponse
 
@@ -50,15 +70,25 @@ def _describe_alarms_page_by_page() -> None:
 
     def describe_alarms(self: Any) -> Any:
         answer: Any = original(self)
-        found = sorted(answer.result["MetricAlarms"], key=lambda alarm: alarm.name)
+        # Unless they are asked for, alarms made of alarms are not told.
+        kinds = [f"{kind}s" for kind in self._get_param("AlarmTypes") or ["MetricAlarm"]]
+        found = sorted(
+            ((alarm, kind) for kind in kinds for alarm in answer.result[kind]),
+            key=lambda pair: str(pair[0].name),
+        )
         start = int(self._get_param("NextToken") or 0)
         end = start + int(self._get_param("MaxRecords") or ALARMS_A_PAGE)
-        answer.result["MetricAlarms"] = found[start:end]
+        page = found[start:end]
+        for name in ("MetricAlarms", "CompositeAlarms"):
+            answer.result[name] = [alarm for alarm, kind in page if kind == name]
         if end < len(found):
             answer.result["NextToken"] = str(end)
         return answer
 
     setattr(CloudWatchResponse, "describe_alarms", describe_alarms)  # noqa: B010
+    # moto stores them like any alarm, and has no route to it.
+    put = CloudWatchResponse.put_metric_alarm
+    setattr(CloudWatchResponse, "put_composite_alarm", put)  # noqa: B010
 
 
 def _keep_groups_within_their_sizes() -> None:

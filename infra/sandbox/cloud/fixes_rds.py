@@ -26,6 +26,7 @@ def install() -> None:
     _keep_groups_that_are_used()
     _keep_changed_subnet_groups()
     _reset_parameters()
+    _describe_automated_backups()
 
 
 def _keep_what_instances_are_made_with() -> None:
@@ -229,6 +230,24 @@ def _reset_parameters() -> None:
         return ActionResult({"DBParameterGroupName": name})
 
     _replace(RDSResponse, reset_db_parameter_group)
+
+
+def _describe_automated_backups() -> None:
+    """Tell of an instance's automated backups what its newest snapshot knows."""
+    from moto.rds.models import DBInstanceAutomatedBackup
+
+    def told(name: str) -> property:
+        return property(lambda self: getattr(self.automated_snapshots[-1], name))
+
+    for name in (
+        "allocated_storage",
+        "dbi_resource_id",
+        "encrypted",
+        "engine",
+        "engine_version",
+        "kms_key_id",
+    ):
+        setattr(DBInstanceAutomatedBackup, name, told(name))
 
 
 def _replace(owner: type, method: Callable[..., Any]) -> None:
