@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
+from infra import naming
 from ops.errors import RefusedError, UsageError
 from ops.plan import Cap, Plan, Step, refuse_over_caps
 from ops.teardown.destroy import State, in_cloud
-from ops.teardown.listing import Inventory, Item, tag_map
-from ops.teardown.report import Losses
+from ops.teardown.listing import RETAINED, Inventory, Item, is_of_cluster, tag_map
+from ops.teardown.report import Losses, derived, is_known, is_node, names_of
 
 OPTION: Final = "--max"
 KINDS: Final[Mapping[str, str]] = {
@@ -53,6 +54,38 @@ CAPS: Final[Mapping[str, Cap]] = {
 """What a cap calls it → how many of it one teardown may take."""
 _ARN: Final = re.compile(r"arn:[^:]*:[^:]*:[^:]*:(?P<account>[^:]*):")
 _PROVIDER: Final = "pulumi:providers:aws"
+_BALANCERS: Final = ("load balancer", "classic load balancer")
+_HOLDING: Final = (
+    *_BALANCERS,
+    "database",
+    "instance",
+    "internet gateway",
+    "nat gateway",
+    "network acl",
+    "network interface",
+    "route table",
+    "security group",
+    "subnet",
+    "vpc endpoint",
+)
+"""Kinds of things that keep AWS from deleting the network that they are in."""
+_ENDING: Final = ("deleted", "deleting", "failed", "shutting-down")
+_OTHER_KEY: Final[Mapping[str, str]] = {
+    "database": "restore a snapshot of it that was copied under another key, or delete it",
+    "database snapshot": "copy it under another key (aws rds copy-db-snapshot --kms-key-id) and "
+    "delete it",
+    "log group": "export what is still needed of it, and delete it",
+    "parameter": "write it again under another key (aws ssm put-parameter --overwrite --key-id), "
+    "or delete it",
+    RETAINED: "restore it and copy that under another key, or delete it "
+    "(aws rds delete-db-instance-automated-backup --dbi-resource-id)",
+    "secret": "give it another key (aws secretsmanager update-secret --kms-key-id), or delete it",
+    "snapshot": "copy it under another key (aws ec2 copy-snapshot --encrypted --kms-key-id) and "
+    "delete it",
+    "volume": "make one under another key of a snapshot of it, and delete it; that of a claim goes "
+    "with the claim where its persistent volume's reclaim policy is Delete",
+}
+"""Kind → how it is made independent of a key."""
 
 
 def refuse_too_much(
@@ -143,25 +176,106 @@ def refuse_lost_state(state: State, found: Inventory, known: Iterable[Item]) -> 
         )
 
 
-def refuse_needed_keys(state: State, found: Inventory) -> None:
-    """Refuse to delete a key while a snapshot that stays is encrypted by it."""
+def refuse_needed_keys(state: State, found: Inventory, losses: Losses, *, home: str) -> None:
+    """Refuse to delete a key while anything that stays is encrypted by it, whosever it is."""
     keys = {
         str(entry["id"]): str(entry["urn"]).rpartition("::")[2]
         for entry in state.entries
         if entry["type"] == "aws:kms/key:Key"
     }
-    needed = [
-        f"{item.label} needs {keys[id_]}"
-        for item in found.of("database snapshot", "snapshot")
-        if item.raw.get("SnapshotType") != "automated"
-        and (id_ := str(item.raw.get("KmsKeyId", "")).rpartition("/")[2]) in keys
-    ]
-    if needed:
+    known = names_of(state)
+    swept = {item.key for item in losses.parameters}
+    swept |= {("log group", home, name) for name in losses.log_groups}
+    volumes = {claim.handle for claim in losses.claims if not claim.retained}
+    nodes = {item.id for item in found.of("instance") if is_node(item)}
+
+    def stays(item: Item) -> bool:
+        if item.kind == RETAINED:
+            return True
+        if item.kind == "volume" and (item.id in volumes or _ends_with(item, nodes)):
+            return False
+        with_database = item.id.startswith("rds!") or item.raw.get("SnapshotType") == "automated"
+        return not (with_database or item.key in swept or is_known(item, known, home))
+
+    needing = {id_: [item for item in found.encrypted.get(id_, ()) if stays(item)] for id_ in keys}
+    if any(needing.values()):
         raise RefusedError(
             "A key that would go is still needed to read what stays. Nothing was changed.\n"
-            + "\n".join(f"    {line}" for line in needed)
-            + "\nCopy each snapshot under a key of the bootstrap, or delete it, and plan again."
+            + needed(needing, keys)
         )
+
+
+def needed(needing: Mapping[str, Iterable[Item]], keys: Mapping[str, str]) -> str:
+    """Say what needs which key, and what to do about it; `keys`: id → name."""
+    pairs = [(item, id_) for id_, items in sorted(needing.items()) for item in items]
+    lines = [
+        f"    {item.label} in {item.region} needs {keys[id_]} ({id_})"
+        for item, id_ in sorted(pairs, key=lambda pair: pair[0].key)
+    ]
+    kinds = sorted({item.kind for item, _ in pairs})
+    return "\n".join(
+        [
+            *lines,
+            "Make each independent of the key, or delete it, and plan again:",
+            *(f"    {kind}: {_OTHER_KEY[kind]}" for kind in kinds),
+        ]
+    )
+
+
+def _ends_with(volume: Item, nodes: Collection[str]) -> bool:
+    """Tell whether AWS deletes a volume together with one of these instances."""
+    return any(
+        attachment.get("InstanceId") in nodes and attachment.get("DeleteOnTermination")
+        for attachment in volume.raw.get("Attachments") or ()
+    )
+
+
+def refuse_held_networks(
+    state: State, found: Inventory, *, environment: str, home: str, cleaned: bool
+) -> None:
+    """Refuse while something that no state knows keeps a network of the state from going.
+
+    `cleaned`: what the cluster's controllers have made goes before, or stays by agreement.
+    """
+    networks = {str(item["id"]) for item in state.entries if item["type"] == "aws:ec2/vpc:Vpc"}
+    cluster, known = naming.cluster(environment), names_of(state)
+    made = derived(found.items, environment)
+    held = [
+        item
+        for item in found.of(*_HOLDING)
+        if item.raw.get("_vpc") in networks
+        and item.key not in made
+        and not is_known(item, known, home)
+        and not _is_ending(item)
+        and not (cleaned and item.kind in _BALANCERS and is_of_cluster(item, cluster))
+    ]
+    # An instance's own interfaces go with it.
+    instances = {item.id for item in held if item.kind == "instance"}
+    lines = [
+        f"    {item.label} in {item.raw['_vpc']}{_described(item)}"
+        for item in held
+        if (item.raw.get("Attachment") or {}).get("InstanceId") not in instances
+    ]
+    if lines:
+        raise RefusedError(
+            "What the state does not know is in a network that would go. AWS would keep the "
+            "network for it, after everything else was destroyed. Nothing was changed.\n"
+            + "\n".join(lines)
+            + "\nLook whose each is, and move it elsewhere or delete it (after a snapshot, where "
+            "it holds data); what the program declares is taken into the state: ops adopt "
+            f"{environment} --plan. Then plan again."
+        )
+
+
+def _is_ending(item: Item) -> bool:
+    state = item.raw.get("State")
+    name = state.get("Name") if isinstance(state, Mapping) else state
+    return name in _ENDING or item.raw.get("DBInstanceStatus") == "deleting"
+
+
+def _described(item: Item) -> str:
+    text = item.raw.get("Description") or item.raw.get("ServiceName") or item.raw.get("GroupName")
+    return f": {text}" if text else ""
 
 
 def _kind(type_: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +11,7 @@ from ops import start, suspension
 from ops.backup import databases
 from ops.backup import steps as backups
 from ops.checks import Check
-from ops.errors import RefusedError
+from ops.errors import IncompleteError, RefusedError
 from ops.execution import Action, Context
 from ops.operation import Operation, Planning
 from ops.plan import Plan, Step
@@ -20,6 +20,7 @@ from ops.teardown.clean_up import Contents
 
 if TYPE_CHECKING:
     from ops.access import Access
+    from ops.teardown.listing import Inventory, Item
 
 WITHOUT_CLUSTER: Final = "without_cluster"
 PODS: Final = "pods"
@@ -39,10 +40,24 @@ def plan(planning: Planning) -> Plan:
     foundation = look_back.foundation_items(found, access)
     outside = [item for item in found.items if item not in foundation]
     caps.refuse_lost_state(state, found, outside)
-    caps.refuse_needed_keys(state, found)
-    contents, cluster = _cluster(access, without=bool(arguments.get(WITHOUT_CLUSTER)))
-    losses = report.sort_out(state, found, contents, environment=env, foundation=foundation)
+    without, home = bool(arguments.get(WITHOUT_CLUSTER)), access.settings.region
+    contents, cluster = _cluster(access, without=without)
+    balancers = [*contents.services, *contents.ingresses]
+    caps.refuse_held_networks(
+        state, found, environment=env, home=home, cleaned=without or bool(balancers)
+    )
+    losses = report.sort_out(
+        state,
+        found,
+        contents,
+        environment=env,
+        foundation=foundation,
+        home=home,
+        log_groups=_log_groups(access),
+    )
+    caps.refuse_needed_keys(state, found, losses, home=home)
     facts = {**losses.facts(), "cluster": cluster}
+    facts["kept_volumes"] = sorted({*facts["kept_volumes"], *_kept_before(planning, found)})
     planned = Plan(
         command=OPERATION.name,
         environment=env,
@@ -51,20 +66,12 @@ def plan(planning: Planning) -> Plan:
         arguments=arguments,
         facts=facts,
     )
-    if not (state.entries or losses.parameters):
+    if not (state.entries or losses.parameters or losses.log_groups):
         return planned
-    caps.refuse_too_much(
-        planned,
-        state,
-        losses,
-        [*contents.services, *contents.ingresses],
-        arguments.get(RAISED) or {},
-    )
-    return replace(
-        planned,
-        steps=_steps(planning, state, losses, contents),
-        notes=tuple(_notes(planning, losses)),
-    )
+    caps.refuse_too_much(planned, state, losses, balancers, arguments.get(RAISED) or {})
+    steps = _steps(planning, state, losses, contents)
+    gone = tuple(f"{what} is gone already: none of it is backed up" for what in backups.lost(steps))
+    return replace(planned, steps=steps, notes=(*gone, *_notes(planning, losses)))
 
 
 def _steps(
@@ -75,20 +82,52 @@ def _steps(
 ) -> tuple[Step, ...]:
     """Give all steps in their order: start, back up, clean up, destroy, sweep."""
     access, env = planning.access, planning.access.environment
+    if not (state.entries or losses.parameters):
+        # Log groups that came back: there is nothing in them that a backup would have.
+        return sweep.sweep_steps(losses, env, stage=0)
     steps = list(_start_steps(planning))
-    steps += backups.backup_steps(
-        planning,
-        stage=_after(steps),
-        without=("kubernetes",) if planning.arguments.get(WITHOUT_CLUSTER) else (),
-        started=bool(steps),
-    )
+    steps += _backup_steps(planning, stage=_after(steps))
     steps += clean_up.clean_up_steps(
         contents, env, pods=planning.arguments.get(PODS) or "evict", stage=_after(steps)
     )
+    if state.entries:
+        steps += sweep.check_steps(losses, env, stage=_after(steps))
     destroy.refuse_unsaved(state, steps, databases.instances(access.client("rds")))
     steps += destroy.destroy_steps(state, access, stage=_after(steps))
     steps += sweep.sweep_steps(losses, env, stage=_after(steps))
     return tuple(steps)
+
+
+def _backup_steps(planning: Planning, *, stage: int) -> tuple[Step, ...]:
+    """Give the steps of the backup.
+
+    Raises as `backups.backup_steps` does: what a teardown that was cut short has left may not be
+    readable any more, and is in the backup of that run.
+    """
+    without = ("kubernetes",) if planning.arguments.get(WITHOUT_CLUSTER) else ()
+    try:
+        return backups.backup_steps(planning, stage=stage, without=without, started=stage > 0)
+    except IncompleteError as error:
+        for run in planning.unfinished(OPERATION.name)[:1]:
+            raise IncompleteError(
+                f"{error} The teardown {run.id} did not finish, and goes by a backup that it has "
+                f"made: ops resume {run.id}"
+            ) from error
+        raise
+
+
+def _kept_before(planning: Planning, found: Inventory) -> set[str]:
+    """Give the volumes that are there since an earlier teardown said that they stay."""
+    runs = planning.runs([OPERATION.name], "")
+    kept = {volume for run in runs for volume in run.plan.facts.get("kept_volumes", ())}
+    return kept & {item.id for item in found.of("volume")}
+
+
+def _log_groups(access: Access) -> Sequence[str]:
+    """Give the patterns of the names of log groups that the deploy role may delete."""
+    from stacks.bootstrap import deploy_scope
+
+    return deploy_scope(access.settings).log_groups
 
 
 def _start_steps(planning: Planning) -> tuple[Step, ...]:
@@ -159,16 +198,52 @@ def _claimed_volumes(access: Access) -> list[str]:
 
 
 def verify(context: Context) -> tuple[Check, ...]:
-    """List everything again. Raises `IncompleteError` where that cannot be done to the end."""
-    facts = context.plan.facts
-    found = listing.inventory(context.access, facts["networks"])
-    foundation = look_back.foundation_items(found, context.access)
+    """List everything again, until AWS lists nothing more that is gone.
+
+    Raises `IncompleteError` where that cannot be done to the end.
+    """
+    access, facts = context.access, context.plan.facts
+    swept = {
+        name
+        for step in context.plan.steps
+        if step.action == "sweep-log-groups"
+        for name in step.data["names"]
+    }
+
+    def left(found: Inventory) -> list[Item]:
+        there = [item for item in _orphans(found) if item.label not in facts["left_alone"]]
+        late = [item.id for item in there if item.kind == "log group" and item.id in swept]
+        for name in sweep.deleted_log_groups(context, late):
+            context.note(f"deleted {name}, which had come back")
+        return there
+
+    def _orphans(found: Inventory) -> list[Item]:
+        return look_back.orphans(
+            found,
+            look_back.foundation_items(found, access),
+            environment=access.environment,
+            kept_volumes=facts["kept_volumes"],
+        )
+
+    found = look_back.settled(context, lambda: listing.inventory(access, facts["networks"]), left)
+    return _checks(access, found, facts["kept_volumes"], facts["left_alone"])
+
+
+def still_there(access: Access, planned: Plan) -> tuple[Check, ...]:
+    """Say what is there although there is nothing to do: what no state knows is left alone."""
+    facts = planned.facts
+    return _checks(access, listing.inventory(access), facts["kept_volumes"], facts["left_alone"])
+
+
+def _checks(
+    access: Access, found: Inventory, kept_volumes: Collection[str], expected: Collection[str]
+) -> tuple[Check, ...]:
     return look_back.checks(
         found,
-        foundation,
-        environment=context.access.environment,
-        kept_volumes=facts["kept_volumes"],
-        expected=facts["left_alone"],
+        look_back.foundation_items(found, access),
+        environment=access.environment,
+        kept_volumes=kept_volumes,
+        expected=expected,
     )
 
 
@@ -181,6 +256,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "destroy-reconcile": destroy.reconcile,
     destroy.PREPARE: destroy.prepare,
     "destroy": destroy.destroy,
+    "check-parameters": sweep.check_parameters,
     "sweep-parameters": sweep.delete_parameters,
     "sweep-log-groups": sweep.delete_log_groups,
 }
@@ -190,6 +266,7 @@ OPERATION: Final = Operation(
     plan=plan,
     actions=ACTIONS,
     verify=verify,
+    idle=still_there,
     show=report.shown,
     by_name=True,
     bound=True,

@@ -8,7 +8,7 @@ complete or it raises: what was denied is never an absence.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 WORKERS: Final = 16
 GLOBAL: Final = "global"
 """The region of what is in none."""
+RETAINED: Final = "retained backup"
+"""The kind of an instance's automated backups that somebody kept when they deleted it."""
 _BATCH: Final = 10
 """Hosted zones whose tags Route 53 gives in one call."""
 
@@ -67,6 +69,8 @@ class Inventory:
     scanned: int
     """Things that were looked at, others' included."""
     listings: int
+    encrypted: Mapping[str, Sequence[Item]] = field(default_factory=dict)
+    """Key's id → what nobody could read without it, others' things included."""
 
     def of(self, *kinds: str) -> list[Item]:
         """Give those of some kinds."""
@@ -86,12 +90,16 @@ class Source:
     """JMESPath to a thing's id; `@`: it is the id."""
     name: str = ""
     arn: str = ""
-    """JMESPath to the ARN, or the ARN's resource type where the id follows a slash."""
+    """JMESPath to the ARN."""
+    resource: str = ""
+    """What an ARN calls it before a slash and the id, where AWS gives no ARN."""
     tags: str = ""
     """JMESPath to the tags, in any of AWS's forms."""
     vpc: str = ""
     """JMESPath to the VPC that it is in."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    page: int = 0
+    """Things that AWS gives at once, where it gives fewer unless it is asked for more."""
 
 
 def _ec2(kind: str, operation: str, items: str, id_: str, type_: str, vpc: str = "") -> Source:
@@ -101,7 +109,7 @@ def _ec2(kind: str, operation: str, items: str, id_: str, type_: str, vpc: str =
         operation=operation,
         items=items,
         id=id_,
-        arn=type_,
+        resource=type_,
         tags="Tags || TagSet",
         vpc=vpc,
     )
@@ -184,9 +192,10 @@ _REGIONAL: Final = (
         operation="describe_snapshots",
         items="Snapshots",
         id="SnapshotId",
-        arn="snapshot",
+        resource="snapshot",
         tags="Tags",
         arguments={"OwnerIds": ["self"]},
+        page=1000,
     ),
     Source(
         kind="auto scaling group",
@@ -196,6 +205,7 @@ _REGIONAL: Final = (
         id="AutoScalingGroupName",
         arn="AutoScalingGroupARN",
         tags="Tags",
+        page=100,
     ),
     Source(
         kind="load balancer",
@@ -212,7 +222,7 @@ _REGIONAL: Final = (
         operation="describe_load_balancers",
         items="LoadBalancerDescriptions",
         id="LoadBalancerName",
-        arn="loadbalancer",
+        resource="loadbalancer",
         vpc="VPCId",
     ),
     Source(
@@ -232,16 +242,30 @@ _REGIONAL: Final = (
         id="DBInstanceIdentifier",
         arn="DBInstanceArn",
         tags="TagList",
+        vpc="DBSubnetGroup.VpcId",
+    ),
+    *(
+        Source(
+            kind="database snapshot",
+            service="rds",
+            operation="describe_db_snapshots",
+            items="DBSnapshots",
+            id="DBSnapshotIdentifier",
+            name="DBInstanceIdentifier",
+            arn="DBSnapshotArn",
+            tags="TagList",
+            arguments=arguments,
+        )
+        # Unless they are asked for, AWS does not tell those of AWS Backup.
+        for arguments in ({}, {"SnapshotType": "awsbackup"})
     ),
     Source(
-        kind="database snapshot",
+        kind=RETAINED,
         service="rds",
-        operation="describe_db_snapshots",
-        items="DBSnapshots",
-        id="DBSnapshotIdentifier",
+        operation="describe_db_instance_automated_backups",
+        items="DBInstanceAutomatedBackups[?Status!='active' && Status!='creating']",
+        id="DbiResourceId",
         name="DBInstanceIdentifier",
-        arn="DBSnapshotArn",
-        tags="TagList",
     ),
     Source(
         kind="database subnet group",
@@ -260,14 +284,22 @@ _REGIONAL: Final = (
         id="DBParameterGroupName",
         arn="DBParameterGroupArn",
     ),
-    Source(kind="cluster", service="eks", operation="list_clusters", items="clusters", id="@"),
+    Source(
+        kind="cluster",
+        service="eks",
+        operation="list_clusters",
+        items="clusters",
+        id="@",
+        resource="cluster",
+    ),
     Source(
         kind="log group",
         service="logs",
         operation="describe_log_groups",
         items="logGroups",
         id="logGroupName",
-        arn="arn",
+        arn="logGroupArn || arn",
+        page=50,
     ),
     Source(
         kind="alarm",
@@ -276,6 +308,8 @@ _REGIONAL: Final = (
         items="[MetricAlarms, CompositeAlarms][][]",
         id="AlarmName",
         arn="AlarmArn",
+        arguments={"AlarmTypes": ["CompositeAlarm", "MetricAlarm"]},
+        page=100,
     ),
     Source(
         kind="event rule",
@@ -316,6 +350,7 @@ _REGIONAL: Final = (
         operation="list_tables",
         items="TableNames",
         id="@",
+        resource="table",
     ),
     Source(
         kind="alias",
@@ -325,6 +360,7 @@ _REGIONAL: Final = (
         id="AliasName",
         name="TargetKeyId",
         arn="AliasArn",
+        page=100,
     ),
 )
 _GLOBAL: Final = (
@@ -382,12 +418,16 @@ _GLOBAL: Final = (
         arn="Arn",
     ),
 )
+_SERVICES: Final = {"elb": "elasticloadbalancing", "elbv2": "elasticloadbalancing"}
+"""A client's name → the service's in ARNs, where they differ."""
 _LISTED_HERE: Final = frozenset(
     {
         "autoscaling",
         "cloudwatch:alarm",
         "dynamodb:table",
-        "ec2",
+        *(f"ec2:{source.resource}" for source in _REGIONAL if source.service == "ec2"),
+        # It goes with its group.
+        "ec2:security-group-rule",
         "ecr:repository",
         "eks",
         "elasticloadbalancing",
@@ -395,6 +435,7 @@ _LISTED_HERE: Final = frozenset(
         "iam",
         "kms",
         "logs:log-group",
+        "rds:auto-backup",
         "rds:db",
         "rds:pg",
         "rds:snapshot",
@@ -409,6 +450,17 @@ _LISTED_HERE: Final = frozenset(
 )
 """Services, or kinds of theirs, whose own listing is believed: the tagging API goes on for a while
 to name what is deleted."""
+_ENCRYPTED: Final = {
+    "database": "KmsKeyId",
+    "database snapshot": "KmsKeyId",
+    "log group": "kmsKeyId",
+    "parameter": "KeyId",
+    RETAINED: "KmsKeyId",
+    "secret": "KmsKeyId",
+    "snapshot": "KmsKeyId",
+    "volume": "KmsKeyId",
+}
+"""Kind → where AWS says which key encrypts a thing: by id, by ARN or by an alias."""
 
 
 class _Lister:
@@ -420,7 +472,9 @@ class _Lister:
         self.home = access.settings.region
         self.client: Callable[[str, str], Any] = cache(access.client)
 
-    def pages(self, service: str, region: str, operation: str, **arguments: Any) -> Iterator[Any]:
+    def pages(
+        self, service: str, region: str, operation: str, page: int = 0, **arguments: Any
+    ) -> Iterator[Any]:
         """Give every page of a listing. Raises `IncompleteError`."""
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -428,7 +482,8 @@ class _Lister:
         try:
             client = self.client(service, where)
             if client.can_paginate(operation):
-                yield from client.get_paginator(operation).paginate(**arguments)
+                sizes = {"PaginationConfig": {"PageSize": page}} if page else {}
+                yield from client.get_paginator(operation).paginate(**arguments, **sizes)
             else:
                 yield getattr(client, operation)(**arguments)
         except (BotoCoreError, ClientError) as error:
@@ -440,20 +495,18 @@ class _Lister:
 
     def items(self, source: Source, region: str) -> list[Item]:
         """Give all that a source lists, others' included."""
+        pages = self.pages(
+            source.service, region, source.operation, source.page, **source.arguments
+        )
         return [
             self._item(source, raw, region)
-            for page in self.pages(source.service, region, source.operation, **source.arguments)
+            for page in pages
             for raw in _search(source.items, page) or []
         ]
 
     def _item(self, source: Source, raw: Any, region: str) -> Item:
         id_ = str(_search(source.id, raw))
         name = _search(source.name, raw) if source.name else ""
-        arn = _search(source.arn, raw) if source.arn and source.arn[0].isupper() else ""
-        if source.kind == "log group":
-            arn = raw.get("arn", "")
-        elif source.arn and not arn:
-            arn = f"arn:aws:{source.service}:{region}:{self.account_id}:{source.arn}/{id_}"
         tags = tag_map(_search(source.tags, raw)) if source.tags else {}
         described = dict(raw) if isinstance(raw, Mapping) else {}
         if source.vpc:
@@ -463,10 +516,22 @@ class _Lister:
             id=id_,
             region=region,
             name=str(name or tags.get("Name", "")),
-            arn=str(arn or ""),
+            arn=self._arn(source, raw, region, id_),
             tags=tags,
             raw=described,
         )
+
+    def _arn(self, source: Source, raw: Any, region: str, id_: str) -> str:
+        """Give the ARN by which the tagging API names a thing."""
+        if source.arn:
+            # Of a log group AWS also has a form that means the streams in it.
+            return str(_search(source.arn, raw) or "").removesuffix(":*")
+        if source.service == "s3":
+            return f"arn:aws:s3:::{id_}"
+        if not source.resource:
+            return ""
+        service = _SERVICES.get(source.service, source.service)
+        return f"arn:aws:{service}:{region}:{self.account_id}:{source.resource}/{id_}"
 
     def tagged(self, region: str) -> dict[str, dict[str, str]]:
         """Give ARN → tags of what carries a tag of the environment or its cluster."""
@@ -480,7 +545,7 @@ class _Lister:
             mapping["ResourceARN"]: tag_map(mapping["Tags"])
             for wanted in filters
             for page in self.pages(
-                "resourcegroupstaggingapi", region, "get_resources", TagFilters=[wanted]
+                "resourcegroupstaggingapi", region, "get_resources", 100, TagFilters=[wanted]
             )
             for mapping in page["ResourceTagMappingList"]
         }
@@ -490,7 +555,7 @@ class _Lister:
         under = [{"Key": "Path", "Option": "Recursive", "Values": [f"/{self.env}"]}]
         return [
             Item(kind="parameter", id=raw["Name"], region=region, raw=raw)
-            for page in self.pages("ssm", region, "describe_parameters", ParameterFilters=under)
+            for page in self.pages("ssm", region, "describe_parameters", 50, ParameterFilters=under)
             for raw in page["Parameters"]
         ]
 
@@ -508,53 +573,48 @@ class _Lister:
             for raw in page["repositories"]
         ]
 
-    def with_tags(self, items: Sequence[Item]) -> list[Item]:
-        """Give items together with the tags that their own listing leaves out."""
-        return list(self._with_tags(items))
-
-    def _with_tags(self, items: Sequence[Item]) -> Iterator[Item]:
+    def tag_lookups(self, items: Sequence[Item]) -> Iterator[Callable[[], list[Item]]]:
+        """Yield what gives items together with the tags that their own listing leaves out."""
         zones = [item for item in items if item.kind == "hosted zone"]
         for start in range(0, len(zones), _BATCH):
-            batch = zones[start : start + _BATCH]
-            ids = [zone.id.rpartition("/")[2] for zone in batch]
-            (page,) = self.pages(
-                "route53",
-                GLOBAL,
-                "list_tags_for_resources",
-                ResourceType="hostedzone",
-                ResourceIds=ids,
-            )
-            tags = {item["ResourceId"]: tag_map(item["Tags"]) for item in page["ResourceTagSets"]}
-            for zone, id_ in zip(batch, ids, strict=True):
-                yield _tagged(zone, tags.get(id_, {}))
+            yield _bound(self._zones, zones[start : start + _BATCH])
         for item in items:
             if item.kind == "event rule":
-                pages = self.pages(
-                    "events", item.region, "list_tags_for_resource", ResourceARN=item.arn
-                )
-                yield _tagged(item, tag_map(next(iter(pages))["Tags"]))
+                yield _bound(self._rule, item)
             elif item.kind == "oidc provider":
-                pages = self.pages(
-                    "iam", GLOBAL, "list_open_id_connect_provider_tags",
-                    OpenIDConnectProviderArn=item.arn,
-                )  # fmt: skip
-                found = [tag for page in pages for tag in page["Tags"]]
-                yield _tagged(item, tag_map(found))
+                yield _bound(self._provider, item)
 
-    def keys(self, arns: Iterable[str]) -> list[Item]:
-        """Describe keys."""
-        return [
-            Item(
-                kind="key",
-                id=raw["KeyId"],
-                region=arn.split(":")[3],
-                arn=arn,
-                raw=raw,
-            )
-            for arn in sorted(arns)
-            for page in self.pages("kms", arn.split(":")[3], "describe_key", KeyId=arn)
-            for raw in [page["KeyMetadata"]]
-        ]
+    def _zones(self, zones: Sequence[Item]) -> list[Item]:
+        ids = [zone.id.rpartition("/")[2] for zone in zones]
+        (page,) = self.pages(
+            "route53", GLOBAL, "list_tags_for_resources", ResourceType="hostedzone", ResourceIds=ids
+        )
+        tags = {item["ResourceId"]: tag_map(item["Tags"]) for item in page["ResourceTagSets"]}
+        return [_tagged(zone, tags.get(id_, {})) for zone, id_ in zip(zones, ids, strict=True)]
+
+    def _rule(self, rule: Item) -> list[Item]:
+        (page,) = self.pages("events", rule.region, "list_tags_for_resource", ResourceARN=rule.arn)
+        return [_tagged(rule, tag_map(page["Tags"]))]
+
+    def _provider(self, provider: Item) -> list[Item]:
+        pages = self.pages(
+            "iam", GLOBAL, "list_open_id_connect_provider_tags",
+            OpenIDConnectProviderArn=provider.arn,
+        )  # fmt: skip
+        return [_tagged(provider, tag_map([tag for page in pages for tag in page["Tags"]]))]
+
+    def key(self, arn: str) -> list[Item]:
+        """Describe a key; nothing where it is gone: the tagging API goes on to name it."""
+        region = arn.split(":")[3]
+        try:
+            (page,) = self.pages("kms", region, "describe_key", KeyId=arn)
+        except IncompleteError as error:
+            code = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code")
+            if code == "NotFoundException":
+                return []
+            raise
+        raw = page["KeyMetadata"]
+        return [Item(kind="key", id=raw["KeyId"], region=region, arn=arn, raw=raw)]
 
 
 def inventory(access: Access, networks: Collection[str] = ()) -> Inventory:
@@ -577,19 +637,32 @@ def inventory(access: Access, networks: Collection[str] = ()) -> Inventory:
         tagging = [pool.submit(lister.tagged, region) for region in regions]
         listed = [pool.submit(ask) for ask in asked]
         tags = {arn: found for future in tagging for arn, found in future.result().items()}
-        items = [item for future in listed for item in future.result()]
-        known = lister.with_tags(items)
-        key_arns = {arn for arn in tags if ":kms:" in arn and ":key/" in arn}
-        keys = lister.keys(key_arns)
-    exact = {item.key: item for item in known}
-    everything = [*(exact.get(item.key, item) for item in items), *keys]
+        arns = sorted(arn for arn in tags if ":kms:" in arn and ":key/" in arn)
+        keys = [pool.submit(lister.key, arn) for arn in arns]
+        found = {item.key: item for future in listed for item in future.result()}
+        lookups = [pool.submit(ask) for ask in lister.tag_lookups(list(found.values()))]
+        found |= {item.key: item for future in (*lookups, *keys) for item in future.result()}
+    everything = list(found.values())
+    ours = _ours(settings.environment, everything, tags, networks)
     return Inventory(
-        items=tuple(
-            sorted(_ours(settings.environment, everything, tags, networks), key=lambda x: x.key)
-        ),
+        items=tuple(sorted(ours, key=lambda item: item.key)),
         scanned=len(everything),
         listings=len(asked) + len(tagging),
+        encrypted=encrypted(everything),
     )
+
+
+def encrypted(items: Collection[Item]) -> dict[str, list[Item]]:
+    """Give the id of each key together with what it encrypts."""
+    aliases = {(item.region, item.id): item.name for item in items if item.kind == "alias"}
+    found: dict[str, list[Item]] = {}
+    for item in items:
+        name = str(item.raw.get(_ENCRYPTED.get(item.kind, ""), "")).rpartition(":")[2]
+        is_alias = name.startswith("alias/")
+        key = aliases.get((item.region, name), "") if is_alias else name.rpartition("/")[2]
+        if key:
+            found.setdefault(key, []).append(item)
+    return found
 
 
 def _ours(
@@ -618,16 +691,16 @@ def belongs(item: Item, env: str) -> bool:
     tags = item.tags
     if "environment" in tags:
         return tags["environment"] == env
-    if cluster in (
-        tags.get("elbv2.k8s.aws/cluster"),
-        tags.get("eks:cluster-name"),
-        tags.get("aws:eks:cluster-name"),
-    ):
-        return True
-    if f"kubernetes.io/cluster/{cluster}" in tags:
+    if is_of_cluster(item, cluster):
         return True
     database = tags.get("aws:rds:primaryDBInstanceArn", "").rpartition(":")[2]
     return is_named(item.id, env) or is_named(item.name, env) or is_named(database, env)
+
+
+def is_of_cluster(item: Item, cluster: str) -> bool:
+    """Tell whether a cluster has something, by the tags that EKS and its controllers put on."""
+    names = ("elbv2.k8s.aws/cluster", "eks:cluster-name", "aws:eks:cluster-name")
+    return f"kubernetes.io/cluster/{cluster}" in item.tags or cluster in map(item.tags.get, names)
 
 
 def is_named(name: str, env: str) -> bool:

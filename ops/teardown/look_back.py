@@ -1,20 +1,30 @@
 """The look back: what is still there is listed anew, and each thing is an orphan or has a reason.
 
-It asks the cloud alone. That an engine has deleted something is no evidence that it is gone.
+It asks the cloud alone. That an engine has deleted something is no evidence that it is gone; and
+for a while AWS may go on to list what is: what is left is judged once that has had its time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from ops.checks import Check
+from ops.errors import CancelledError, DeadlineError
 from ops.teardown import prices
-from ops.teardown.listing import Inventory, Item
-from ops.teardown.report import is_kept_snapshot, is_record
+from ops.teardown.listing import RETAINED, Inventory, Item
+from ops.teardown.report import is_record, kept_backups
 
 if TYPE_CHECKING:
     from ops.access import Access
+    from ops.execution import Context
+
+SETTLE_SECONDS: Final = 300.0
+"""For how long AWS may list what it has deleted."""
+INTERVAL_SECONDS: Final = 30.0
+"""How often it is listed again."""
+_SHOWN: Final = 5
 
 
 def foundation_items(found: Inventory, access: Access) -> tuple[Item, ...]:
@@ -55,6 +65,43 @@ def _is_foundation(
             return False
 
 
+def settled(
+    context: Context, look: Callable[[], Inventory], left: Callable[[Inventory], Sequence[Item]]
+) -> Inventory:
+    """List until nothing is left that should be gone, or AWS has had its time; give the last look.
+
+    `left`: what of a look should be gone and may yet go. Ctrl-C ends the waiting, and what was seen
+    last counts.
+    """
+    found = look()
+    looks = 1
+
+    def missing() -> str:
+        nonlocal found, looks
+        if looks > 1:
+            found = look()
+        looks += 1
+        there = left(found)
+        names = ", ".join(item.label for item in there[:_SHOWN])
+        more = f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""
+        return f"still listed: {names}{more}" if there else ""
+
+    # A bootstrap takes the lock along: there is none to be held any more.
+    waiting = replace(context, lock=None)
+    try:
+        waiting.wait(
+            "AWS to list no longer what it has deleted",
+            missing,
+            deadline_seconds=SETTLE_SECONDS,
+            interval_seconds=INTERVAL_SECONDS,
+        )
+    except (DeadlineError, CancelledError) as error:
+        context.note(str(error))
+    except KeyboardInterrupt:
+        context.note("Not looked for any longer: what was listed last counts.")
+    return found
+
+
 def checks(
     found: Inventory,
     foundation: Sequence[Item],
@@ -68,31 +115,55 @@ def checks(
     `kept_volumes`: EBS volumes whose claims said that they stay. `expected`: labels of what the
     plan said it would leave alone.
     """
-    base = {item.key for item in foundation}
-    orphans = [
-        item
-        for item in found.items
-        if item.key not in base and not _reason(item, environment, kept_volumes)
-    ]
-    retained = [item for item in found.items if item not in orphans]
+    left = orphans(found, foundation, environment=environment, kept_volumes=kept_volumes)
+    reasons = _reasons(found, environment, kept_volumes)
     return (
-        *_orphans(orphans, expected),
-        *_retained(retained, base, environment, kept_volumes),
+        *_orphans(left, expected),
+        *_retained(found.items, foundation, reasons),
         Check(
             name="listed again",
             status="ok",
             found=f"{found.listings} listings in both regions, {found.scanned} things looked at, "
-            f"{len(orphans)} left behind, {len(retained)} there on purpose",
+            f"{len(left)} left behind, {len(found.items) - len(left)} there on purpose",
         ),
     )
 
 
+def orphans(
+    found: Inventory,
+    foundation: Sequence[Item],
+    *,
+    environment: str,
+    kept_volumes: Collection[str] = (),
+) -> list[Item]:
+    """Give what is there and has no reason to be."""
+    there = {item.key for item in foundation} | _reasons(found, environment, kept_volumes).keys()
+    return [item for item in found.items if item.key not in there]
+
+
+def _reasons(
+    found: Inventory, environment: str, kept_volumes: Collection[str]
+) -> dict[tuple[str, str, str], str]:
+    """Say of everything that may still be there why it may."""
+    backups = {item.key for item in kept_backups(found.items)}
+    reasons = {
+        item.key: _kept(item) if item.key in backups else _reason(item, environment, kept_volumes)
+        for item in found.items
+    }
+    return {key: reason for key, reason in reasons.items() if reason}
+
+
+def _kept(backup: Item) -> str:
+    if backup.kind == RETAINED or backup.raw.get("SnapshotType") == "automated":
+        return "somebody kept these backups when the instance was deleted; AWS ends them in time"
+    if backup.raw.get("SnapshotType") == "awsbackup":
+        return "AWS Backup keeps it, as its plan says"
+    return "a snapshot outlives its database"
+
+
 def _reason(item: Item, environment: str, kept_volumes: Collection[str]) -> str:
-    """Say why something may still be there; empty: it may not."""
     if item.is_pending_deletion:
         return f"AWS deletes it on {item.raw['DeletionDate']:%Y-%m-%d}"
-    if is_kept_snapshot(item):
-        return "a snapshot outlives its database"
     if is_record(item, environment):
         return "a record of the operators"
     if item.kind == "volume" and item.id in kept_volumes:
@@ -124,18 +195,17 @@ def _orphans(orphans: Sequence[Item], expected: Collection[str]) -> Iterator[Che
 
 def _retained(
     items: Sequence[Item],
-    base: Collection[tuple[str, str, str]],
-    environment: str,
-    kept_volumes: Collection[str],
+    foundation: Sequence[Item],
+    reasons: Mapping[tuple[str, str, str], str],
 ) -> Iterator[Check]:
-    others = [item for item in items if item.key not in base]
-    for item in others:
-        yield Check(
-            name=item.label,
-            status="ok",
-            found=f"stays: {_reason(item, environment, kept_volumes)}; "
-            f"{prices.said(prices.monthly(item))}",
-        )
+    base = {item.key for item in foundation}
+    for item in items:
+        if item.key in reasons and item.key not in base:
+            yield Check(
+                name=item.label,
+                status="ok",
+                found=f"stays: {reasons[item.key]}; {prices.said(prices.monthly(item))}",
+            )
     kept = [item for item in items if item.key in base]
     if kept:
         cost, unpriced = prices.total(kept)

@@ -7,8 +7,9 @@ is no part of what the plan rests on.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from infra import naming
@@ -16,7 +17,8 @@ from ops.render import Line
 from ops.teardown import prices
 from ops.teardown.clean_up import Claim, Contents
 from ops.teardown.destroy import State, in_cloud
-from ops.teardown.listing import Inventory, Item
+from ops.teardown.left_behind import is_left, is_lingering
+from ops.teardown.listing import GLOBAL, RETAINED, Inventory, Item
 
 if TYPE_CHECKING:
     from ops.access import Access
@@ -29,6 +31,19 @@ _SECRET_TYPE: Final = "aws:secretsmanager/secret:Secret"  # noqa: S105 - no pass
 _DEFAULT_WINDOW: Final = 30
 """Days after which AWS deletes a key where nothing else is said."""
 _LISTED: Final = 12
+_SERVED: Final = frozenset(
+    {
+        "api_gateway_managed",
+        "aws_codestar_connections_managed",
+        "efs",
+        "global_accelerator_managed",
+        "iot_rules_managed",
+        "lambda",
+        "quicksight",
+        "transit_gateway",
+    }
+)
+"""Interfaces that AWS manages for services of which an environment has nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +71,15 @@ class Losses:
     parameters: tuple[Item, ...] = ()
     """Those that operators own, and no state knows."""
     program_parameters: int = 0
+    records: int = 0
+    """Parameters by which operators keep records. No part of the facts: to approve makes one."""
     secrets: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
     keys: tuple[tuple[str, str, int], ...] = ()
     """Name, id and days until it is deleted."""
     log_groups: tuple[str, ...] = ()
-    """Of the state, and others of the environment's."""
+    """Of the state, and others where its own resources write to."""
     stays: tuple[Item, ...] = ()
     left_alone: tuple[Item, ...] = ()
     """The environment's, but of no state: nobody has said that it may go."""
@@ -118,6 +135,8 @@ class Losses:
                 f"aws kms cancel-key-deletion --key-id {id_}"
             )
         yield from _staying(self.stays)
+        if self.records:
+            yield f"stays: {self.records} records of the operators, such as approvals; free"
         if self.left_alone:
             cost, unpriced = prices.total(self.left_alone)
             yield (
@@ -133,30 +152,45 @@ def sort_out(
     *,
     environment: str,
     foundation: Iterable[Item],
+    home: str,
+    log_groups: Sequence[str],
 ) -> Losses:
-    """Sort what there is by what a teardown makes of it."""
-    known = _known(state)
+    """Sort what there is by what a teardown makes of it.
+
+    What no state knows is swept in the `home` region alone, which backup and state are of, and of
+    log groups only those whose names match one of the patterns that the deploy role is limited to.
+    """
+    known = names_of(state)
     of_foundation = {item.key for item in foundation}
-    outside = [item for item in found.items if not is_known(item, known)]
+    outside = [item for item in found.items if not is_known(item, known, home)]
     base = tuple(item for item in found.items if item.key in of_foundation)
-    manual = tuple(item for item in found.items if is_kept_snapshot(item))
+    kept = kept_backups(found.items)
+    records = [item for item in found.items if is_record(item, environment)]
     parameters = tuple(
         item
         for item in outside
-        if item.kind == "parameter" and item.id.startswith(f"{naming.parameter_path(environment)}/")
+        if item.kind == "parameter"
+        and item.region == home
+        and item.id.startswith(f"{naming.parameter_path(environment)}/")
     )
-    groups = [str(entry["id"]) for entry in state.entries if entry["type"] == _LOG_GROUP]
-    groups += [item.id for item in outside if item.kind == "log group"]
-    taken = {item.key for item in (*base, *manual, *parameters)}
-    kept = [*manual, *(item for item in found.items if is_record(item, environment))]
+    groups = [
+        item
+        for item in outside
+        if item.kind == "log group"
+        and item.region == home
+        and any(fnmatchcase(item.id, pattern) for pattern in log_groups)
+    ]
+    stated = [str(entry["id"]) for entry in state.entries if entry["type"] == _LOG_GROUP]
+    taken = {item.key for item in (*base, *kept, *records, *parameters, *groups)}
+    taken |= derived(found.items, environment)
+    going = {claim.handle for claim in contents.claims if not claim.retained}
     return Losses(
         environment=environment,
-        databases=tuple(found.of("database")),
-        automated=tuple(
-            item for item in found.of("database snapshot") if not is_kept_snapshot(item)
-        ),
+        databases=tuple(item for item in found.of("database") if is_known(item, known, home)),
+        automated=tuple(item for item in found.of("database snapshot") if item not in kept),
         parameters=parameters,
-        program_parameters=len(found.of("parameter")) - len(parameters),
+        program_parameters=sum(is_known(item, known, home) for item in found.of("parameter")),
+        records=len(records),
         secrets=_named(state, _SECRET_TYPE),
         users=_named(state, _USER),
         claims=contents.claims,
@@ -171,20 +205,30 @@ def sort_out(
                 if entry["type"] == _KEY
             )
         ),
-        log_groups=tuple(sorted(set(groups))),
+        log_groups=tuple(sorted({*stated, *(item.id for item in groups)})),
         stays=(*base, *kept),
         left_alone=tuple(
             item
             for item in outside
             if item.key not in taken
-            and item.kind != "log group"
-            and not is_derived(item)
-            and not is_record(item, environment)
+            and not (item.kind == "volume" and item.id in going)
             and not item.is_pending_deletion
         ),
         networks=tuple(item.id for item in found.of("vpc")),
         types=_types(state),
     )
+
+
+def kept_backups(items: Sequence[Item]) -> list[Item]:
+    """Give what outlives databases: snapshots, and automated backups that somebody kept."""
+    retained = {item.id for item in items if item.kind == RETAINED}
+    return [
+        item
+        for item in items
+        if item.kind == RETAINED
+        or is_kept_snapshot(item)
+        or (item.kind == "database snapshot" and item.raw.get("DbiResourceId") in retained)
+    ]
 
 
 def is_kept_snapshot(item: Item) -> bool:
@@ -198,31 +242,58 @@ def is_record(item: Item, environment: str) -> bool:
     return item.kind == "parameter" and item.id.startswith(f"{path}/")
 
 
-def is_derived(item: Item) -> bool:
-    """Tell whether something comes and goes with what is in the state, made by AWS itself."""
+def derived(items: Sequence[Item], environment: str) -> frozenset[tuple[str, str, str]]:
+    """Give the keys of what comes and goes with what is in the state, made by AWS itself."""
+    cluster = naming.cluster(environment)
+    nodes = {item.id for item in items if item.kind == "instance" and is_node(item)}
+    return frozenset(item.key for item in items if _is_derived(item, cluster, nodes))
+
+
+def is_node(instance: Item) -> bool:
+    """Tell whether an instance is one that a group of nodes has made, and ends."""
+    return bool({"aws:autoscaling:groupName", "eks:cluster-name"} & instance.tags.keys())
+
+
+def _is_derived(item: Item, cluster: str, nodes: Collection[str]) -> bool:
+    raw = item.raw
     match item.kind:
-        case "instance" | "auto scaling group" | "network interface":
-            return True
+        case "auto scaling group":
+            found = True
+        case "instance":
+            found = item.id in nodes
+        case "network interface":
+            managed = bool(raw.get("RequesterManaged")) and raw.get("InterfaceType") not in _SERVED
+            of_node = (raw.get("Attachment") or {}).get("InstanceId") in nodes
+            found = managed or of_node or is_lingering(raw, cluster)
         case "volume":
-            return bool(item.raw.get("Attachments"))
+            attached = raw.get("Attachments") or ()
+            found = any(attachment.get("InstanceId") in nodes for attachment in attached)
         case "security group":
-            return str(item.raw.get("GroupName", "")).startswith("eks-cluster-sg-")
+            own = f"eks-cluster-sg-{cluster}-"
+            found = is_left(raw, cluster) or str(raw.get("GroupName", "")).startswith(own)
         case "launch template":
-            return str(item.raw.get("LaunchTemplateName", "")).startswith("eks-")
+            found = str(raw.get("LaunchTemplateName", "")).startswith("eks-")
         case "secret":
-            return item.id.startswith("rds!")
+            found = item.id.startswith("rds!")
         case "database snapshot":
-            return not is_kept_snapshot(item)
+            found = not is_kept_snapshot(item)
         case _:
-            return False
+            found = False
+    return found
 
 
-def is_known(item: Item, known: frozenset[str]) -> bool:
-    """Tell whether a state names an item, by id, ARN or name."""
+def is_known(item: Item, known: frozenset[str], home: str) -> bool:
+    """Tell whether a state of the `home` region names an item, by ARN, and there by id or name.
+
+    In another region something else may have the same name.
+    """
+    if item.region not in (home, GLOBAL):
+        return item.arn in known
     return bool({item.id, item.arn, item.id.rpartition("/")[2], item.id.strip("/")} & known)
 
 
-def _known(state: State) -> frozenset[str]:
+def names_of(state: State) -> frozenset[str]:
+    """Give the words by which a state names what it knows: ids, ARNs and names."""
     words: set[str] = set()
     for entry in state.entries:
         outputs = entry.get("outputs") or {}

@@ -1,8 +1,8 @@
 """`ops teardown --bootstrap`: what outlives an environment goes as well, when nothing needs it.
 
-It is a run of its own, with its own hash and confirmation, once the environment is gone. While a
-snapshot is left that one of its keys encrypts, nothing of it goes: without the key the snapshot
-could never be read again.
+It is a run of its own, with its own hash and confirmation, once the environment is gone. While
+anything is left that one of its keys encrypts, a snapshot above all, nothing of it goes: without
+the key it could never be read again.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def plan(planning: Planning) -> Plan:
 
 
 def refuse_while_needed(found: Inventory, base: Sequence[Item], env: str) -> None:
-    """Refuse while the environment is there, or a snapshot is that needs one of these keys."""
+    """Refuse while the environment is there, or anything is that needs one of these keys."""
     kinds = ("cluster", "database", "instance", "vpc")
     there = [item.label for item in found.of(*kinds)]
     if there:
@@ -65,19 +65,13 @@ def refuse_while_needed(found: Inventory, base: Sequence[Item], env: str) -> Non
             f"{env} is still there: {', '.join(there)}. Nothing was changed, since its state, its "
             f"lock and its backups are in what would go. First: ops teardown {env}"
         )
-    keys = {item.id for item in base if item.kind == "key"}
-    needing = [
-        item.label
-        for item in found.of("database snapshot", "snapshot")
-        if str(item.raw.get("KmsKeyId", "")).rpartition("/")[2] in keys
-    ]
-    if needing:
+    # By its alias each key is known for certain: the tagging API may leave one out.
+    keys = {item.name: item.id for item in base if item.kind == "alias"}
+    needing = {id_: found.encrypted.get(id_, ()) for id_ in keys}
+    if any(needing.values()):
         raise RefusedError(
-            "Without the bootstrap's keys these snapshots could never be read again, so nothing "
-            "was changed:\n"
-            + "\n".join(f"    {label}" for label in needing)
-            + "\nCopy each under a key that stays (aws rds copy-db-snapshot --kms-key-id), or "
-            "delete what nobody needs any more, and plan again."
+            "Without the bootstrap's keys this could never be read again, so nothing was changed:\n"
+            + caps.needed(needing, keys)
         )
 
 
@@ -112,9 +106,14 @@ def shown(planned: Plan) -> list[Line]:
 
 def verify(context: Context) -> tuple[Check, ...]:
     """List everything again: nothing of the environment is left, but what AWS deletes in time."""
-    return look_back.checks(
-        listing.inventory(context.access), (), environment=context.access.environment
+    access = context.access
+    env = access.environment
+    found = look_back.settled(
+        context,
+        lambda: listing.inventory(access),
+        lambda found: look_back.orphans(found, (), environment=env),
     )
+    return look_back.checks(found, (), environment=env)
 
 
 def _notes(access: Access, base: Sequence[Item], planning: Planning) -> Iterator[str]:

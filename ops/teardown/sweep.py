@@ -5,10 +5,10 @@ Each step deletes what the plan names and nothing else. What is not named is tol
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from ops.errors import OpsError, RefusedError
+from ops.errors import RefusedError
 from ops.plan import Data, Step
 
 if TYPE_CHECKING:
@@ -17,6 +17,30 @@ if TYPE_CHECKING:
 
 BATCH: Final = 10
 """Parameters that AWS deletes in one call."""
+GONE_SECONDS: Final = 60.0
+"""For how long AWS may list parameters that it has deleted."""
+INTERVAL_SECONDS: Final = 5.0
+
+
+def check_steps(losses: Losses, env: str, *, stage: int) -> tuple[Step, ...]:
+    """Plan a look, before anything is destroyed, at what is swept when all else is gone.
+
+    The key of a value that nobody has saved goes with the rest: then it is too late to read it.
+    """
+    names = sorted(item.id for item in losses.parameters)
+    if not names:
+        return ()
+    return (
+        Step(
+            id="check-parameters",
+            action="check-parameters",
+            kind="parameters",
+            target=env,
+            summary=f"see that none of {len(names)} parameters was written since the backup",
+            stage=stage,
+            data={"region": losses.parameters[0].region, "names": names},
+        ),
+    )
 
 
 def sweep_steps(losses: Losses, env: str, *, stage: int) -> tuple[Step, ...]:
@@ -54,42 +78,92 @@ def sweep_steps(losses: Losses, env: str, *, stage: int) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def delete_parameters(context: Context, step: Step) -> Data:
-    """Delete parameters by name, once each of them is seen to be in this run's backup."""
+def check_parameters(context: Context, step: Step) -> Data:
+    """See that parameters are in this run's backup as they are. Raises `RefusedError`."""
     names = list(step.data["names"])
-    saved = set(context.results.get("backup-parameters", {}).get("names", ()))
-    missing = [name for name in names if name not in saved]
+    backup: Data = context.results.get("backup-parameters", {})
+    missing = [name for name in names if name not in backup.get("names", ())]
     if missing or "backup-verify" not in context.results:
         raise RefusedError(
             f"Not in the verified backup of this run: {', '.join(missing) or 'anything'}. No "
             "parameter was deleted. Back the environment up, and plan the teardown again."
         )
     ssm = context.access.client("ssm", step.data["region"])
+    _refuse_changed(ssm, names, backup.get("versions") or {}, context.access.environment)
+    return {"parameters": len(names)}
+
+
+def delete_parameters(context: Context, step: Step) -> Data:
+    """Delete parameters by name, once each of them is seen to be in this run's backup as it is."""
+    check_parameters(context, step)
+    names = list(step.data["names"])
+    ssm = context.access.client("ssm", step.data["region"])
     for batch in _batches(names):
         ssm.delete_parameters(Names=batch)
-    left = [name for batch in _batches(names) for name in _there(ssm, batch)]
-    if left:
-        raise OpsError(f"Still there after they were deleted: {', '.join(left)}.")
+
+    def missing_still() -> str:
+        left = _versions(ssm, names)
+        return f"still there: {', '.join(left)}" if left else ""
+
+    context.wait(
+        "the parameters to go",
+        missing_still,
+        deadline_seconds=GONE_SECONDS,
+        interval_seconds=INTERVAL_SECONDS,
+    )
     return {"deleted": len(names)}
 
 
 def delete_log_groups(context: Context, step: Step) -> Data:
     """Delete log groups by name, where they are there."""
+    return {"deleted": deleted_log_groups(context, step.data["names"])}
+
+
+def deleted_log_groups(context: Context, names: Iterable[str]) -> list[str]:
+    """Delete log groups, and give those that were there."""
     logs = context.access.client("logs")
     deleted = []
-    for name in step.data["names"]:
+    for name in names:
         try:
             logs.delete_log_group(logGroupName=name)
         except logs.exceptions.ResourceNotFoundException:
             continue
         deleted.append(name)
-    return {"deleted": deleted}
+    return deleted
 
 
-def _there(ssm: Any, names: Sequence[str]) -> list[str]:
-    wanted = [{"Key": "Name", "Option": "Equals", "Values": list(names)}]
-    pages = ssm.get_paginator("describe_parameters").paginate(ParameterFilters=wanted)
-    return [item["Name"] for page in pages for item in page["Parameters"]]
+def _refuse_changed(
+    ssm: Any, names: Sequence[str], saved: Mapping[str, int], environment: str
+) -> None:
+    """Refuse where a value was written since the backup: it would be lost.
+
+    A backup of a run that an older version has begun has no versions to compare.
+    """
+    found = _versions(ssm, names)
+    changed = [
+        f"{name} has version {version}, and the backup {saved[name]}"
+        for name, version in found.items()
+        if name in saved and version != saved[name]
+    ]
+    if changed:
+        raise RefusedError(
+            f"Parameters were written since the backup of this run: {'; '.join(changed)}. No "
+            "parameter was deleted: these values would be lost. Plan again, which backs them up: "
+            f"ops teardown {environment}. Where the key of one is about to be deleted, only its "
+            "value has to be kept: aws kms cancel-key-deletion, aws kms enable-key"
+        )
+
+
+def _versions(ssm: Any, names: Sequence[str]) -> dict[str, int]:
+    """Give those of these parameters that are there, with the versions of their values."""
+    return {
+        item["Name"]: int(item["Version"])
+        for batch in _batches(names)
+        for page in ssm.get_paginator("describe_parameters").paginate(
+            ParameterFilters=[{"Key": "Name", "Option": "Equals", "Values": batch}]
+        )
+        for item in page["Parameters"]
+    }
 
 
 def _batches(names: Sequence[str]) -> Iterator[list[str]]:

@@ -34,6 +34,7 @@ from infra.sandbox.engine.drivers.api import Api
 from ops import execution, journal, start, stop
 from ops.__main__ import run
 from ops.backup import databases
+from ops.teardown import look_back, sweep
 from tests.faults import aws_faults
 from tests.faults.aws_faults import Decide
 
@@ -98,8 +99,10 @@ def main() -> None:
     plan: dict[str, Any] = json.loads(sys.argv[1])
     watch = aws_faults.Watch()
     aws_faults.install([watch, *_decisions(plan)], setattr)
-    for module in (databases, start, stop):
+    for module in (databases, look_back, start, stop, sweep):
         setattr(module, "INTERVAL_SECONDS", INTERVAL_SECONDS)  # noqa: B010 - a constant
+    # Nothing that is gone is listed here for any longer.
+    setattr(look_back, "SETTLE_SECONDS", 0)  # noqa: B010 - a constant
     if plan.get("kill"):
         setattr(execution, "WORKERS", 1)  # noqa: B010 - a constant
         kind, step = plan["kill"]

@@ -6,9 +6,10 @@ import datetime as dt
 from typing import Any
 
 from ops.teardown.destroy import State
-from ops.teardown.listing import Inventory, Item
+from ops.teardown.listing import Inventory, Item, encrypted
 
 ACCOUNT = "111122223333"
+CLUSTER = "mono-repo-dev"
 KEY = "1111aaaa-0000-4000-8000-000000000000"
 VOLUMES_KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{KEY}"
 NOON = dt.datetime(2026, 12, 1, 12, tzinfo=dt.UTC)
@@ -54,4 +55,4 @@ def item(kind: str, id_: str, *, region: str = "us-east-1", **raw: Any) -> Item:
 
 
 def inventory(*items: Item) -> Inventory:
-    return Inventory(items=items, scanned=100, listings=75)
+    return Inventory(items=items, scanned=100, listings=75, encrypted=encrypted(items))

@@ -19,6 +19,7 @@ PRICED = (
     (item("vpc endpoint", "vpce-2", SubnetIds=["a", "b", "c"]), "21.90"),
     (item("database snapshot", "s", AllocatedStorage=20), "1.90"),
     (item("snapshot", "snap-1", VolumeSize=100), "5.00"),
+    (item("retained backup", "db-OLD", AllocatedStorage=20), "1.90"),
     (item("instance", "i-1", InstanceType="t4g.large"), "49.06"),
     (item("database", "d", DBInstanceClass="db.t4g.medium", AllocatedStorage=20), "49.75"),
     (item("key", "k", KeyState="Enabled"), "1.00"),

@@ -56,7 +56,14 @@ def _sorted(held: State, *items: Item) -> Losses:
         Contents(claims=CLAIMS),
         environment="dev",
         foundation=[BUCKET],
+        home="us-east-1",
+        log_groups=["/aws/eks/mono-repo-dev/*", "/aws/vpc/mono-repo-dev*"],
     )
+
+
+def _node(id_: str) -> Item:
+    tags = {"aws:autoscaling:groupName": "eks-main-1"}
+    return Item(kind="instance", id=id_, region="us-east-1", tags=tags)
 
 
 def test_each_thing_is_lost_stays_or_is_left_alone() -> None:
@@ -71,8 +78,10 @@ def test_each_thing_is_lost_stays_or_is_left_alone() -> None:
         item("parameter", "/dev/mono-repo/database/password"),
         item("parameter", "/dev/mono-repo-ops/approvals/0123456789abcdef"),
         item("log group", "/aws/eks/mono-repo-dev/cluster"),
-        item("instance", "i-1"),
-        item("network interface", "eni-1"),
+        _node("i-1"),
+        item("network interface", "eni-1", Attachment={"InstanceId": "i-1"}),
+        item("volume", "vol-root", Attachments=[{"InstanceId": "i-1"}]),
+        item("volume", "vol-1"),
         stray,
     )
     facts = losses.facts()
@@ -85,16 +94,86 @@ def test_each_thing_is_lost_stays_or_is_left_alone() -> None:
     assert set(facts["stays"]) == {
         "bucket mono-repo-dev-backups-1",
         "database snapshot mono-repo-dev-snapshot-1",
-        "parameter /dev/mono-repo-ops/approvals/0123456789abcdef",
     }
+    assert "stays: 1 records of the operators" in "\n".join(losses.notes(NOON))
+
+
+def test_to_approve_a_plan_changes_nothing_that_it_rests_on() -> None:
+    held, things = state(database()), (DATABASE, item("parameter", "/dev/mono-repo/password"))
+    approval = item("parameter", "/dev/mono-repo-ops/approvals/0123456789abcdef")
+    planned = Plan(
+        command="teardown",
+        environment="dev",
+        account_id=ACCOUNT,
+        region="us-east-1",
+        facts=_sorted(held, *things).facts(),
+    )
+    approved = replace(planned, facts=_sorted(held, *things, approval).facts())
+    assert approved.hash == planned.hash
+
+
+def test_what_no_state_knows_is_swept_where_the_deploy_role_may_and_the_backup_is_of() -> None:
+    stated = entry("aws:cloudwatch/logGroup:LogGroup", "flow", "/aws/vpc/mono-repo-dev/flow")
+    losses = _sorted(
+        state(stated),
+        item("log group", "/aws/vpc/mono-repo-dev/flow"),
+        item("log group", "/aws/eks/mono-repo-dev/cluster"),
+        item("log group", "/aws/eks/mono-repo-dev/cluster", region="us-west-2"),
+        item("log group", "/aws/lambda/mono-repo-dev-of-somebody"),
+        item("parameter", "/dev/mono-repo/password"),
+        item("parameter", "/dev/mono-repo/password", region="us-west-2"),
+        item("parameter", "/dev/other-app/token"),
+    )
+    assert losses.log_groups == ("/aws/eks/mono-repo-dev/cluster", "/aws/vpc/mono-repo-dev/flow")
+    assert [(each.id, each.region) for each in losses.parameters] == [
+        ("/dev/mono-repo/password", "us-east-1")
+    ]
+    assert sorted((each.id, each.region) for each in losses.left_alone) == [
+        ("/aws/eks/mono-repo-dev/cluster", "us-west-2"),
+        ("/aws/lambda/mono-repo-dev-of-somebody", "us-east-1"),
+        ("/dev/mono-repo/password", "us-west-2"),
+        ("/dev/other-app/token", "us-east-1"),
+    ]
+
+
+def test_a_state_says_nothing_of_what_has_its_names_in_another_region() -> None:
+    stated = entry("aws:cloudwatch/metricAlarm:MetricAlarm", "a", "mono-repo-dev-cpu")
+    losses = _sorted(state(stated), item("alarm", "mono-repo-dev-cpu", region="us-west-2"))
+    assert [each.region for each in losses.left_alone] == ["us-west-2"]
+
+
+def test_what_somebody_runs_in_the_network_is_none_of_its_own_though_it_looks_like_it() -> None:
+    losses = _sorted(
+        state(database()),
+        item("instance", "bastion"),
+        item("network interface", "eni-1", Attachment={"InstanceId": "bastion"}),
+        item("volume", "vol-3", Attachments=[{"InstanceId": "bastion"}]),
+        item("database", "mono-repo-dev-of-somebody"),
+    )
+    assert losses.databases == ()
+    assert {each.id for each in losses.left_alone} == {
+        "bastion",
+        "eni-1",
+        "vol-3",
+        "mono-repo-dev-of-somebody",
+    }
+
+
+def test_backups_that_somebody_kept_stay_and_do_not_go_with_the_database() -> None:
+    retained = item("retained backup", "db-OLD", DbiResourceId="db-OLD")
+    of_it = replace(AUTOMATED, id="rds:old-1", raw={**AUTOMATED.raw, "DbiResourceId": "db-OLD"})
+    losses = _sorted(state(database()), DATABASE, AUTOMATED, retained, of_it)
+    assert losses.automated == (AUTOMATED,)
+    assert losses.stays == (retained, of_it)
+    assert losses.left_alone == ()
 
 
 def test_what_changes_by_itself_is_no_part_of_what_the_plan_rests_on() -> None:
     grown = replace(
         DATABASE, raw={**DATABASE.raw, "AllocatedStorage": 40, "LatestRestorableTime": 0}
     )
-    first = _sorted(state(database()), DATABASE, AUTOMATED, item("instance", "i-1"))
-    later = _sorted(state(database()), grown, item("instance", "i-2"), item("instance", "i-3"))
+    first = _sorted(state(database()), DATABASE, AUTOMATED, _node("i-1"))
+    later = _sorted(state(database()), grown, _node("i-2"), _node("i-3"))
     assert first.facts() == later.facts()
     assert first.notes(NOON) != later.notes(NOON)
 
