@@ -84,6 +84,15 @@ class TestInTheirOrder:
         world.run("destroy", "dev", "--unprotect", "--yes")
         world.client("ssm").delete_parameters(Names=[SECRET, FLAG])
         assert world.databases() == []
+        said = world.run("backup", "dev", "--yes", code=ExitCode.REFUSED)
+        assert "--without database:main" in said
+        later = world.report("backup", "dev", "--without", "database:main", "--yes")
+        assert later["facts"]["backup-manifest"]["backup"] > self.backup
+        latest = ("restore", "dev", "--from", "latest")
+        assert self.backup in world.run(*latest, "--dry-run"), "it has the database"
+        alone = (*latest, "--only", "parameters", "--yes")
+        assert "empty database" in world.run(*alone, code=ExitCode.REFUSED)
+        assert world.databases() == [], "and no empty one was made"
         ended = killed_at_every_step(world, "restore", "dev", "--from", self.backup)
         assert world.databases() == [RESTORED]
         assert {check["status"] for check in _checks(ended)} == {"ok"}
