@@ -6,7 +6,9 @@ import dataclasses
 import json
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,11 +89,11 @@ WITH_KEY = f"secretsprovider: {KEY}\nencryptedkey: AQICAHh+made/up==\n"
 
 
 def _install_with_state(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, provider: dict[str, object] | None
+    folder: Path, monkeypatch: pytest.MonkeyPatch, provider: Mapping[str, object] | None
 ) -> None:
     """Install a CLI whose backend has the stack; `provider`: what encrypts its state."""
     state = folder.with_name("state.json")
-    deployment = {"secrets_providers": provider, "resources": []}
+    deployment: dict[str, Any] = {"secrets_providers": provider, "resources": []}
     state.write_text(json.dumps({"version": 3, "deployment": deployment}))
     asked = folder.with_name("asked")
     script = (
@@ -139,7 +141,7 @@ def test_a_stack_file_that_leaves_open_what_encrypts_its_state_is_refused_with_t
 
 @pytest.mark.parametrize("provider", [None, {"type": "passphrase", "state": {"salt": "v1:x"}}])
 def test_a_state_that_something_else_encrypts_is_told_with_the_command_that_puts_it_right(
-    provider: dict[str, object] | None,
+    provider: Mapping[str, object] | None,
     on_aws: Access,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
