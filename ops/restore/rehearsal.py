@@ -275,16 +275,17 @@ def _look_into(context: Context, step: Step) -> Data:
     identifier = _identifier(context, step.data["source"])
     if context.results.get(f"rehearse-database:{name}", {}).get("status") != "ok":
         return {"status": "skipped", "found": f"there is no copy {identifier} to look into"}
-    declared = next((item for item in access.settings.databases if item.name == name), None)
+    declared = {item.name: item.database_name for item in access.settings.databases}
+    inside = declared.get(name, kept.database_name)
     instance = databases.instance_state(rds, identifier)
     if instance is None:
         return {"status": "unknown", "found": f"the copy {identifier} is gone: somebody deleted it"}
-    if declared is None:
+    if not inside:
         found = f"settings name no database {name}, so it is not known which one to look into"
         return {"status": "unknown", "found": found}
     try:
-        contents.refuse_unreachable(contents.address_of(instance, declared.database_name))
-        address = contents.address_of(_with_password(context, identifier), declared.database_name)
+        contents.refuse_unreachable(contents.address_of(instance, inside))
+        address = contents.address_of(_with_password(context, identifier), inside)
         tables = contents.tables(address, access.client("secretsmanager"))
     except contents.UnreachableError as error:
         return {"status": "unknown", "found": str(error)}

@@ -288,6 +288,24 @@ def test_what_is_denied_says_nothing_of_the_backup(
     assert rehearsals.proof() is None
 
 
+def test_a_copy_that_cannot_be_removed_keeps_no_other_and_goes_when_the_run_is_resumed(
+    rehearsals: Rehearsals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = iter([aws_faults.DENIED])
+
+    def decide(service: str, action: str) -> aws_faults.Fault | None:
+        return next(refusals, None) if (service, action) == ("rds", "DeleteDBInstance") else None
+
+    aws_faults.install([decide], monkeypatch.setattr)
+    line = ("restore", "dev", "--from", rehearsals.backup, "--rehearse", "--yes")
+    done = rehearsals.report(*line, code=ExitCode.PARTIAL)
+    assert len(rehearsals.world.databases()) == len(DATABASES) + 1
+    ended = rehearsals.report("resume", done["run"], "--yes")
+    assert rehearsals.world.databases() == sorted(DATABASES)
+    assert rehearsals.behind.copies == {}
+    assert {check["status"] for check in ended["checks"]} == {"ok"}
+
+
 def test_the_secrets_of_the_databases_are_in_no_journal(rehearsals: Rehearsals) -> None:
     secrets = [server.password for server in rehearsals.behind.live.values()]
     for path in (rehearsals.world.home / ".ops").rglob("*.jsonl"):
