@@ -84,7 +84,7 @@ def live(access: Access, names: Sequence[str]) -> dict[str, str | None]:
     except (ClientError, BotoCoreError) as error:
         raise IncompleteError(
             f"The parameters of {access.environment} could not be compared with the backup's: "
-            f"{reason(error)}. Nothing was changed. It needs ssm:GetParameters and kms:Decrypt."
+            f"{reason(error)}. They were not restored. It needs ssm:GetParameters and kms:Decrypt."
         ) from error
     return found
 

@@ -242,6 +242,7 @@ def prepare(context: Context, step: Step) -> Data:
             return {}
         freshness.refuse_old_backup(context)
         _await_databases(context, held)
+        held = _without_gone(context, step, held)
         return _prepare(context, step, held, _stamp(context))
 
 
@@ -257,6 +258,7 @@ def destroy(context: Context, step: Step) -> Data:
         if not _is_begun(context, step, held):
             freshness.refuse_old_backup(context)
         _await_databases(context, held)
+        held = _without_gone(context, step, held)
         spent = _spent_snapshots(access, held)
         if spent or not is_prepared(held):
             # Somebody has brought the stack up since, or the name was used by a deletion that
@@ -278,6 +280,27 @@ def _agreed(context: Context, step: Step) -> tuple[Entry, ...]:
     refuse_unplanned(state.entries, step.data["resources"], access.environment)
     pending.refuse_forgetting(access, state.entries, state.creating)
     return state.entries
+
+
+def _without_gone(context: Context, step: Step, held: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """Let the state forget databases that somebody has deleted: nothing can change or delete them.
+
+    There is nothing left of them to lose, and the plan has said that none of them is backed up.
+    """
+    from ops.stack import open_stack
+    from ops.update import Options
+
+    access = context.access
+    rds = access.client("rds")
+    gone = tuple(
+        str(entry["urn"])
+        for entry in held
+        if entry["type"] == DATABASE and databases.instance_state(rds, _identifier(entry)) is None
+    )
+    if not gone:
+        return held
+    _run(context, open_stack(access), "refresh", Options(targets=gone))
+    return _agreed(context, step)
 
 
 def _is_begun(context: Context, step: Step, held: Iterable[Entry]) -> bool:

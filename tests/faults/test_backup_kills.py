@@ -127,6 +127,17 @@ class TestInTheirOrder:
         assert [step["kind"] for step in ended["steps"]].count("copy") == 2
         assert world.databases() == [RESTORED]
 
+    def test_a_teardown_goes_on_without_a_database_that_is_gone(self, world: World) -> None:
+        world.remove_database(RESTORED)
+        planned = world.report("teardown", "dev", "--dry-run")
+        assert "database main is gone already: none of it is backed up" in planned["plan"]["notes"]
+        world.kill_at(
+            "after destroy-prepare", "teardown", "dev", "--yes", "--plan-hash", planned["plan_hash"]
+        )
+        ended = world.report("resume", world.last_run(), "--yes")
+        assert "fail" not in {check["status"] for check in _checks(ended)}
+        assert not json.loads(world.engine("stack", "export"))["deployment"].get("resources")
+
     def test_no_journal_holds_a_secret(self, world: World) -> None:
         for path in (world.home / ".ops" / "runs").iterdir():
             assert read(path.stem, path.parent, None).records
