@@ -214,8 +214,9 @@ class Updates:
         self.failing: dict[str, Exception] = {}
         self.swept: list[str] = []
         self.planned = _planned("update", DATABASE, "deletionProtection")
+        self.instance: dict[str, str] | None = {"DBInstanceStatus": "available"}
 
-    def run(self, _context: Any, _stack: Any, command: str, _options: Any, **how: Any) -> Any:
+    def run(self, _context: Any, _stack: Any, command: str, options: Any, **how: Any) -> Any:
         self.done.append(f"{command}{' (preview)' if how.get('dry_run') else ''}")
         if command == "up" and not how.get("dry_run"):
             self.held = [{**item, "protect": False} for item in self.held]
@@ -223,6 +224,8 @@ class Updates:
             raise error
         if command == "destroy":
             self.held = []
+        if command == "refresh":
+            self.held = [item for item in self.held if item["urn"] not in options.targets]
         return self.planned
 
     def mark(self, _stack: Any, verb: str, urns: Sequence[str]) -> None:
@@ -249,6 +252,7 @@ def updates(monkeypatch: pytest.MonkeyPatch) -> Updates:
     monkeypatch.setattr(destroy, "_run", made.run)
     monkeypatch.setattr(destroy, "read_state", lambda _access: state(*made.held))
     monkeypatch.setattr(destroy, "_unready", lambda *_: "")
+    monkeypatch.setattr(databases, "instance_state", lambda *_: made.instance)
     monkeypatch.setattr(destroy, "_spent_snapshots", lambda *_: [])
     monkeypatch.setattr(destroy, "is_prepared", lambda _held: True)
     monkeypatch.setattr(left_behind, "sweep", lambda *_: made.swept)
@@ -305,6 +309,15 @@ def test_a_rename_of_the_database_is_refused_before_anything_is_updated(
     with pytest.raises(RefusedError, match="rename what is live"):
         destroy.prepare(context, STEP)
     assert "up" not in updates.done
+
+
+def test_a_database_that_somebody_has_deleted_is_forgotten_before_anything_is_updated(
+    context: execution.Context, updates: Updates
+) -> None:
+    updates.instance = None
+    destroy.prepare(context, STEP)
+    assert updates.done[0] == "refresh"
+    assert [item["urn"] for item in updates.held] == [key()["urn"]]
 
 
 # The destroy ----------------------------------------------------------------------------------
