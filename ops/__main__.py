@@ -1119,8 +1119,13 @@ def run(arguments: Sequence[str]) -> int:
             Terminal().note(f"Did you mean: ops {shlex.join(meant)}")
         return code
     except OpsError as error:
+        from ops.access import exit_code_of
+
+        code = exit_code_of(error)
         Terminal().error(str(error))
-        return int(error.exit_code)
+        if code is ExitCode.NOT_AUTHENTICATED and code is not error.exit_code:
+            Terminal().note("The AWS credentials have ended. Sign in, and run it again.")
+        return int(code)
     except KeyboardInterrupt:
         Terminal().error("Cancelled.")
         return int(ExitCode.CANCELLED)

@@ -170,7 +170,7 @@ def release(access: Access, kind: StackKind, held: Held) -> str:
         raise RefusedError(
             f"The lock of {held.stack} has changed hands meanwhile. Nothing was released."
         )
-    _cancel(stack.open_stack(access, kind, create=False))
+    _cancel(stack.open_stack(access, kind, create=False, keyed=False))
     chosen = "" if kind == "environment" else f" --stack {kind}"
     return (
         f"Released the lock of {held.stack}. What the update had begun and not recorded is told "

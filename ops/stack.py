@@ -37,6 +37,7 @@ MINIMUM_CLI: Final = (3, 181, 0)
 
 _PROVIDER: Final = "secretsprovider"
 _KEY: Final = "encryptedkey"
+_SALT: Final = "encryptionsalt"
 """What the Pulumi CLI writes into a stack file of what encrypts its state."""
 
 _INSTALL: Final = (
@@ -52,10 +53,12 @@ def open_stack(
     *,
     create: bool = True,
     teardown: bool = False,
+    keyed: bool = True,
 ) -> Stack:
     """Open an environment's stack, the one that outlives it, or that of its account.
 
-    `teardown`: the account's stack protects nothing, whatever its environments ask for.
+    `teardown`: the account's stack protects nothing, whatever its environments ask for. `keyed`:
+    it has to be certain what encrypts the state of an environment on AWS.
     In the sandbox a stack that is not there yet is made, empty, unless `create` says no. On AWS
     it has to be there: where its state lives, and the key of its secrets, are chosen once, when
     it is initialised. Raises `OpsError` where there is none.
@@ -88,7 +91,7 @@ def open_stack(
         stack = select(name, work_dir=options.work_dir, opts=options)
     except automation.StackNotFoundError as error:
         raise OpsError(_not_initialised(access, name)) from error
-    if access.mode == "aws":
+    if access.mode == "aws" and keyed:
         _require_key(access, stack)
     return stack
 
@@ -142,10 +145,11 @@ def open_at(
 
 
 def _require_key(access: Access, stack: Stack) -> None:
-    """Refuse a stack file that does not say what encrypts the secrets of its state.
+    """Refuse a stack file that says something else of what encrypts its state than the settings.
 
-    Without it the CLI takes what is its default for a bucket, a passphrase, and encrypts the state
-    by that; without the key beside it the CLI makes another at each run, and writes the file.
+    The CLI would encrypt the state by that from then on; without the key beside the provider it
+    makes another at each run. Where the file says nothing the CLI takes what the state says
+    (`KEEPING_THE_KEY`); where that says nothing either, a passphrase, its default for a bucket.
     """
     wanted = access.settings.backend.secrets_provider
     if not wanted.startswith("awskms://"):
@@ -158,6 +162,8 @@ def _require_key(access: Access, stack: Stack) -> None:
     provider = (exported(stack)["deployment"] or {}).get("secrets_providers") or {}
     state = provider.get("state") or {}
     if state.get("url") == wanted:
+        if not {_PROVIDER, _KEY, _SALT} & said.keys():
+            return
         to_do = (
             f"The state has it. Write these lines into {file}, not indented, and commit it:\n"
             f"    {_PROVIDER}: {wanted}\n    {_KEY}: {state[_KEY]}"
@@ -169,7 +175,7 @@ def _require_key(access: Access, stack: Stack) -> None:
             f"    pulumi stack change-secrets-provider '{wanted}' --stack {stack.name}\n"
             f"It writes both lines into {file}; then commit it."
         )
-    found = said.get(_PROVIDER) or ("a passphrase's" if said.get("encryptionsalt") else "nothing")
+    found = said.get(_PROVIDER) or ("a passphrase's" if said.get(_SALT) else "nothing")
     raise UsageError(
         f"{file} does not say what encrypts the state: expected {_PROVIDER} {wanted} and its "
         f"{_KEY}; found {found}{'' if said.get(_KEY) else f' and no {_KEY}'}. Nothing was run, "

@@ -168,7 +168,7 @@ def stack_file(root: Path, environment: str, today: dt.date | None = None) -> Ch
 def secrets_provider(mode: Mode, settings: Settings, root: Path) -> Check:
     """Check that the stack file names the key of the state's secrets, as the settings have it.
 
-    The Pulumi CLI goes by the file alone: where that says nothing it encrypts by a passphrase.
+    Where it says nothing, `ops` has the CLI go by the state; a bare `pulumi` takes a passphrase.
     """
     name, wanted = "secrets provider", settings.backend.secrets_provider
     if mode == "sandbox" or settings.backend.url is None or not wanted.startswith("awskms://"):
@@ -184,9 +184,10 @@ def secrets_provider(mode: Mode, settings: Settings, root: Path) -> Check:
     lines = (root / file).read_text(encoding="utf-8").splitlines()
     said = {key: value.strip(" '\"") for key, _, value in (line.partition(":") for line in lines)}
     found, key = said.get("secretsprovider", ""), said.get("encryptedkey", "")
+    silent: Status = "fail" if found or key or "encryptionsalt" in said else "warn"
     return Check(
         name=name,
-        status="ok" if found == wanted and key else "fail",
+        status="ok" if found == wanted and key else silent,
         found=f"{file} says {found or 'nothing'}{'' if key else ', with no encryptedkey'}",
         expected=f"secretsprovider: {wanted}, and the encryptedkey that goes with it",
         remedy="commit the two lines that `pulumi stack init` wrote into it; "

@@ -117,14 +117,13 @@ def test_a_stack_file_that_says_what_encrypts_its_state_is_opened_and_not_writte
 @pytest.mark.parametrize(
     "lines",
     [
-        "",
         f"secretsprovider: {KEY}\n",
         f"encryptedkey: AQICAHh+made/up==\nnested:\n  secretsprovider: {KEY}\n",
         "encryptionsalt: v1:c2FsdA==:v1:made:up\n",
         "secretsprovider: awskms://alias/another?region=us-east-1\nencryptedkey: AQIC==\n",
     ],
 )
-def test_a_stack_file_that_leaves_open_what_encrypts_its_state_is_refused_with_the_lines_to_commit(
+def test_a_stack_file_that_says_otherwise_what_encrypts_its_state_is_refused_with_the_lines(
     lines: str, on_aws: Access, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = on_aws.root / "Pulumi.dev.yaml"
@@ -137,6 +136,15 @@ def test_a_stack_file_that_leaves_open_what_encrypts_its_state_is_refused_with_t
     assert f"    secretsprovider: {KEY}\n    encryptedkey: AQICAHh+made/up==" in str(caught.value)
     assert file.read_text() == before
     assert "--show-secrets" not in (tmp_path / "asked").read_text()
+
+
+def test_a_stack_file_that_says_nothing_goes_by_the_state(
+    on_aws: Access, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    provider = {"type": "cloud", "state": {"url": KEY, "encryptedkey": "AQICAHh+made/up=="}}
+    _install_with_state(tmp_path / "bin", monkeypatch, provider)
+    opened = stack.open_stack(_with_backend(on_aws))
+    assert opened.name == "dev"
 
 
 @pytest.mark.parametrize("provider", [None, {"type": "passphrase", "state": {"salt": "v1:x"}}])
