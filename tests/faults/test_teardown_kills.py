@@ -103,7 +103,8 @@ class World:
     def bare(self, *arguments: str) -> None:
         """Run Pulumi's own command, as somebody would who does without `ops`."""
         command = EmbeddedCommand(self.home, cloud_identity=self.identity)
-        command.run([*arguments, "--stack", "dev"], str(ROOT), {})
+        access = Setting(sandbox=True, root=ROOT, terminal=Terminal()).access("dev")
+        command.run([*arguments, "--stack", "dev"], str(ROOT), dict(access.variables))
 
     def plan(self, *arguments: str) -> dict[str, Any]:
         """Plan the teardown."""
@@ -394,7 +395,7 @@ def test_credentials_that_end_in_the_middle_are_said_and_it_goes_on_with_new_one
     resources = world.resources()
     ended = world.faulty(*world.resume, expires=0, expiring=["rds:DescribeDBInstances"])
     assert ended.code == ExitCode.NOT_AUTHENTICATED, ended.out + ended.err
-    assert f"ops resume {world.run()}" in ended.out + ended.err
+    assert f"resume {world.run()}" in ended.out + ended.err
     assert world.resources() == resources
 
 
