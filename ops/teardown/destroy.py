@@ -6,6 +6,7 @@ and so does a program that would change more than its protection, or a backup th
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import functools
 import json
@@ -15,10 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from infra import naming
 from ops import guard, pending, protection
 from ops.backup import databases
 from ops.errors import CancelledError, OpsError, RefusedError
 from ops.plan import Data, Step
+from ops.restore import state as states
 from ops.teardown import clean_up, freshness, left_behind
 from ops.tree import path_segments
 
@@ -41,6 +44,7 @@ PREPARE: Final = "destroy-prepare"
 DESTROY: Final = "destroy"
 DATABASE: Final = "aws:rds/instance:Instance"
 _SNAPSHOT: Final = "backup-snapshot"
+_LAST_SNAPSHOT: Final = "finalSnapshotIdentifier"
 _PROTECTIONS: Final = (
     "deletionProtection",
     "deletionProtectionEnabled",
@@ -50,7 +54,7 @@ _FORCED: Final = frozenset(
     {"aws:route53/zone:Zone", "aws:s3/bucket:Bucket", "aws:s3/bucketV2:BucketV2"}
 )
 SWITCHES: Final = frozenset(
-    {*_PROTECTIONS, "finalSnapshotIdentifier", "forceDelete", "forceDestroy", "skipFinalSnapshot"}
+    {*_PROTECTIONS, _LAST_SNAPSHOT, "forceDelete", "forceDestroy", "skipFinalSnapshot"}
 )
 """All that a teardown's settings change of what is there."""
 _SHOWN: Final = 5
@@ -161,7 +165,7 @@ def _is_prepared(entry: Entry) -> bool:
         return False
     if entry["type"] in _FORCED:
         return bool(inputs.get("forceDestroy"))
-    return entry["type"] != DATABASE or bool(inputs.get("finalSnapshotIdentifier"))
+    return entry["type"] != DATABASE or bool(inputs.get(_LAST_SNAPSHOT))
 
 
 def refuse_unsaved(state: State, steps: Iterable[Step], there: Collection[str]) -> None:
@@ -259,11 +263,13 @@ def destroy(context: Context, step: Step) -> Data:
             freshness.refuse_old_backup(context)
         _await_databases(context, held)
         held = _without_gone(context, step, held)
-        spent = _spent_snapshots(access, held)
-        if spent or not is_prepared(held):
-            # Somebody has brought the stack up since, or the name was used by a deletion that
-            # failed.
-            _prepare(context, step, held, f"{context.now():%Y%m%d-%H%M%S}")
+        stamp = f"{context.now():%Y%m%d-%H%M%S}"
+        if not is_prepared(held):  # somebody has brought the stack up since
+            _prepare(context, step, held, stamp)
+            held = _agreed(context, step)
+        if spent := _spent_snapshots(access, held):
+            # In the state alone: a program whose stack is half gone cannot be brought up.
+            states.write(access, renamed(states.read(access), spent, stamp))
             held = _agreed(context, step)
         stack = open_stack(access)
         with protection.unmarked(
@@ -508,7 +514,7 @@ def _spent_snapshots(access: Access, held: Iterable[Entry]) -> list[str]:
     rds = access.client("rds")
     spent = []
     for entry in held:
-        name = (entry.get("inputs") or {}).get("finalSnapshotIdentifier")
+        name = (entry.get("inputs") or {}).get(_LAST_SNAPSHOT)
         if entry["type"] != DATABASE or not name:
             continue
         instance = databases.instance_state(rds, _identifier(entry))
@@ -516,6 +522,19 @@ def _spent_snapshots(access: Access, held: Iterable[Entry]) -> list[str]:
         if not going and databases.snapshot_state(rds, str(name)):
             spent.append(str(name))
     return spent
+
+
+def renamed(deployment: states.Deployment, spent: Collection[str], stamp: str) -> states.Deployment:
+    """Give a state whose databases leave last snapshots of other names than those.
+
+    The provider goes by the outputs, an update by the inputs.
+    """
+    result = copy.deepcopy(deployment)
+    for entry in states.resources(result):
+        for said in (entry.get("inputs") or {}, entry.get("outputs") or {}):
+            if entry["type"] == DATABASE and said.get(_LAST_SNAPSHOT) in spent:
+                said[_LAST_SNAPSHOT] = naming.database_snapshot(_identifier(entry), stamp)
+    return result
 
 
 def _await_databases(context: Context, held: Iterable[Entry]) -> None:
@@ -542,7 +561,7 @@ def _unready(rds: Any, identifier: str) -> str:
 
 def _final_snapshots(held: Iterable[Entry]) -> list[str]:
     return [
-        str(entry["inputs"]["finalSnapshotIdentifier"])
+        str(entry["inputs"][_LAST_SNAPSHOT])
         for entry in held
-        if entry["type"] == DATABASE and entry["inputs"].get("finalSnapshotIdentifier")
+        if entry["type"] == DATABASE and entry["inputs"].get(_LAST_SNAPSHOT)
     ]

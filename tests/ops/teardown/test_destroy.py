@@ -380,3 +380,20 @@ def test_a_database_that_never_gets_ready_meets_its_deadline_and_the_run_goes_on
         context.plan, {destroy.PREPARE: destroy.prepare}, context, carry_on=False
     )
     assert execution.exit_code(again) is ExitCode.OK
+
+
+def test_a_last_snapshots_name_that_is_spent_becomes_another_and_nothing_else_does() -> None:
+    spent, kept = "mono-repo-dev-snapshot-1", "mono-repo-dev-snapshot-2"
+    main = database(finalSnapshotIdentifier=spent)
+    main["outputs"] |= {"finalSnapshotIdentifier": spent}
+    other = {**database(finalSnapshotIdentifier=kept), "urn": "urn:pulumi:dev::x::y::other"}
+    before = {"version": 3, "deployment": {"resources": [main, other, key()]}}
+    after = destroy.renamed(before, [spent], "20261201-120000")
+    found, *rest = after["deployment"]["resources"]
+    wanted = "mono-repo-dev-snapshot-20261201-120000"
+    for said in ("inputs", "outputs"):
+        assert found[said]["finalSnapshotIdentifier"] == wanted
+    assert rest == [other, key()]
+    assert main["inputs"]["finalSnapshotIdentifier"] == spent, (
+        "what was read is as it was"
+    )
