@@ -394,6 +394,4 @@ def test_a_last_snapshots_name_that_is_spent_becomes_another_and_nothing_else_do
     for said in ("inputs", "outputs"):
         assert found[said]["finalSnapshotIdentifier"] == wanted
     assert rest == [other, key()]
-    assert main["inputs"]["finalSnapshotIdentifier"] == spent, (
-        "what was read is as it was"
-    )
+    assert main["inputs"]["finalSnapshotIdentifier"] == spent, "what was read is as it was"
