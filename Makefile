@@ -18,6 +18,8 @@ OPS := $(BIN)/ops
 OLDEST := .venv-oldest-sdk
 OLDEST_SDK := 3.231.0
 WORKERS ?= 2
+# A file's tests share what they have made, and some go on where the one before has ended.
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: help
 help: ## Show this list
@@ -30,9 +32,9 @@ sandbox: $(VENV)/.sandbox ## Stand up the dev environment (ENV=dev) in the sandb
 .PHONY: test
 test: $(VENV)/.dev $(OLDEST)/.installed ## Run all tests
 	.ci/kube/build --if-go
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not conformance and not faults and not sandbox"
-	$(BIN)/python -m pytest -n $(WORKERS) -m "conformance or faults or sandbox"
-	$(BIN)/python -m pytest -n $(WORKERS) tests/conformance --program-python $(OLDEST)/bin/python
+	$(PYTEST) -m "not conformance and not faults and not sandbox"
+	$(PYTEST) -m "conformance or faults or sandbox"
+	$(PYTEST) tests/conformance --program-python $(OLDEST)/bin/python
 
 .PHONY: kube
 kube: ## Build kube-apiserver and etcd for the sandbox's clusters (needs Go; minutes, once)
@@ -40,7 +42,7 @@ kube: ## Build kube-apiserver and etcd for the sandbox's clusters (needs Go; min
 
 .PHONY: unit
 unit: $(VENV)/.dev ## Run the tests that need no server
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not conformance and not faults and not sandbox"
+	$(PYTEST) -m "not conformance and not faults and not sandbox"
 
 .PHONY: lint
 lint: $(VENV)/.dev ## Check style and types
