@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def bootstrap_graph(env: str) -> Graph:
 
 
 def settings_of(stack: str) -> Settings:
-    """Return the settings that a stack of `every_graph` is made with."""
+    """Return the settings that a stack of `GRAPHS` is made with."""
     return settings(stack.rpartition("-")[2])
 
 
@@ -79,8 +80,26 @@ def graph_of(stack: str, settings: Settings) -> Graph:
     return record(program, project=project, stack=name)
 
 
-def every_graph() -> dict[str, Graph]:
-    """Return the graphs of all stacks of all environments, by a name for messages."""
-    graphs: dict[str, Graph] = {env: environment_graph(env) for env in ENVIRONMENTS}
-    graphs |= {f"bootstrap-{env}": bootstrap_graph(env) for env in ENVIRONMENTS}
-    return graphs | {f"account-{env}": account_graph(env) for env in ENVIRONMENTS}
+class Graphs(Mapping[str, Graph]):
+    """The graphs of all stacks of all environments, each built when it is first asked for.
+
+    A test's module names them before it is known whether any of its tests is run.
+    """
+
+    def __getitem__(self, stack: str) -> Graph:
+        build = {
+            "account": account_graph,
+            "bootstrap": bootstrap_graph,
+            "environment": environment_graph,
+        }[kind_of(stack)]
+        return build(stack.rpartition("-")[2])
+
+    def __iter__(self) -> Iterator[str]:
+        for kind in ("", "bootstrap-", "account-"):
+            yield from (f"{kind}{env}" for env in ENVIRONMENTS)
+
+    def __len__(self) -> int:
+        return 3 * len(ENVIRONMENTS)
+
+
+GRAPHS = Graphs()

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,29 +10,25 @@ import pytest
 from infra.policies import CONTROLS, OPERATED, Finding, Resource, Stack, judge
 from infra.policies.page import Judged, page
 from infra.settings import Waiver
-from tests.graph import Graph
-from tests.stacks.programs import every_graph, kind_of, settings_of
+from tests.stacks.programs import GRAPHS, kind_of, settings_of
 
-GRAPHS = every_graph()
 ALL = [control for controls in CONTROLS.values() for control in controls]
 
 
-def judged(stack: str, graph: Graph) -> list[Finding]:
+@cache
+def judged(stack: str) -> list[Finding]:
     resources = [
         Resource(node.urn, node.type, node.name, node.inputs, node.dependencies)
-        for node in graph.resources()
+        for node in GRAPHS[stack].resources()
     ]
     return judge(Stack(resources), ALL, settings_of(stack).waivers)
-
-
-FINDINGS = {stack: judged(stack, graph) for stack, graph in GRAPHS.items()}
 
 
 @pytest.mark.parametrize("stack", sorted(GRAPHS))
 def test_every_control_holds_or_is_waived(stack: str) -> None:
     found = [
         f"{finding.control.ids[0]} {finding.resource.label}: {finding.control.title}"
-        for finding in FINDINGS[stack]
+        for finding in judged(stack)
         if finding.is_open
     ]
     assert found == []
@@ -41,8 +38,8 @@ def test_every_waiver_is_still_needed() -> None:
     """A waiver of what holds by now would hide the day on which it stops to hold."""
     used = {
         (settings_of(stack).environment, finding.waiver.control, finding.waiver.resource)
-        for stack, findings in FINDINGS.items()
-        for finding in findings
+        for stack in GRAPHS
+        for finding in judged(stack)
         if isinstance(finding.waiver, Waiver)
     }
     written = {
@@ -66,8 +63,12 @@ def test_no_id_stands_for_two_controls() -> None:
 def test_the_page_of_the_baseline_is_up_to_date(root: Path) -> None:
     file = root / "docs" / "baseline.md"
     text = page(
-        Judged(environment=settings_of(stack).environment, stack=kind_of(stack), findings=findings)
-        for stack, findings in FINDINGS.items()
+        Judged(
+            environment=settings_of(stack).environment,
+            stack=kind_of(stack),
+            findings=judged(stack),
+        )
+        for stack in GRAPHS
     )
     if os.environ.get("UPDATE_GOLDEN"):
         file.write_text(text, encoding="utf-8")

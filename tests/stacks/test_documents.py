@@ -8,9 +8,8 @@ import pytest
 from moto import mock_aws
 
 from tests.graph import Graph
-from tests.stacks.programs import every_graph
+from tests.stacks.programs import GRAPHS
 
-GRAPHS = every_graph()
 TRUST = json.dumps(
     {
         "Version": "2012-10-17",

@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from tests.graph import STACK_TYPE, Graph
-from tests.stacks.programs import every_graph
+from tests.stacks.programs import GRAPHS
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
-GRAPHS = every_graph()
 
 
 def drawn(graph: Graph) -> dict[str, Any]:

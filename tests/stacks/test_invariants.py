@@ -8,10 +8,12 @@ import pytest
 
 from infra import naming
 from infra.sandbox.engine.drivers.rows import ROWS
+from infra.sandbox.engine.generator import Targets
+from ops.doctor.cloud import ALL_BUT_KUBERNETES
 from tests.graph import AUTO_NAMED, STACK_TYPE, Graph, Node
 from tests.stacks.programs import (
     ENVIRONMENTS,
-    every_graph,
+    GRAPHS,
     graph_of,
     kind_of,
     settings,
@@ -84,8 +86,6 @@ PHYSICAL_NAMES = {
     "aws:sns/topic:Topic": "name",
     "aws:ssm/parameter:Parameter": "name",
 }
-
-GRAPHS = every_graph()
 
 
 @pytest.fixture(params=sorted(GRAPHS), scope="module")
@@ -366,3 +366,16 @@ def test_the_flow_log_archive_is_a_bucket_that_the_bootstrap_makes() -> None:
         archive = GRAPHS[env].one("aws:ec2/flowLog:FlowLog", "network-flow-logs-archive")
         bucket = GRAPHS[f"bootstrap-{env}"].one("aws:s3/bucket:Bucket", f"mono-repo-{env}-logs")
         assert archive.inputs["logDestination"] == f"arn:aws:s3:::{bucket.inputs['bucket']}"
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_what_is_made_first_is_all_but_what_is_in_the_cluster(env: str) -> None:
+    graph = GRAPHS[env]
+    made = Targets(ALL_BUT_KUBERNETES)
+    # Providers are made in any case, and the stack itself.
+    nodes = [node for node in graph.resources() if not node.type.startswith("pulumi:")]
+    inside = {node.urn for node in nodes if node.type.startswith("kubernetes:")}
+    assert inside
+    assert {node.urn for node in nodes if node.urn not in made} == inside
+    waiting = [node for node in nodes if node.urn in made and inside & set(node.dependencies)]
+    assert not waiting, "nothing of AWS waits for what is in the cluster"

@@ -21,6 +21,8 @@ from tests.cluster.reviews import Cluster
 
 __all__ = ["api_server", "programs"]
 
+pytestmark = pytest.mark.sandbox
+
 NAMESPACES = Kind(api_version="v1", kind="Namespace", plural="namespaces", namespaced=False)
 LABELLED = {"labels": dict(naming.CLUSTER_LABELS)}
 

@@ -16,6 +16,8 @@ from ops.backup.manifest import Table
 from tests.ops.backup import postgres
 from tests.ops.backup.postgres import Server
 
+pytestmark = pytest.mark.sandbox
+
 PASSWORD = "v3ry-s3cret"
 ARN = "arn:secret"
 

@@ -21,7 +21,6 @@ from moto import mock_aws
 
 from infra import naming, suspension
 from infra.sandbox import servers
-from infra.sandbox.engine.generator import Targets
 from infra.settings import Settings
 from ops import sandbox
 from ops.access import Access
@@ -31,7 +30,6 @@ from ops.doctor.questions import Question, answers
 from ops.errors import ExitCode
 from tests.ops.conftest import Ops
 from tests.ops.doctor.test_permissions import on_aws
-from tests.stacks.programs import ENVIRONMENTS, environment_graph
 
 ACCOUNT = "111122223333"
 
@@ -249,19 +247,6 @@ def test_a_first_deployment_that_can_reach_its_cluster_is_told_nothing(
     eks = aws.settings.eks.model_copy(update={"public_access": True})
     opened = aws.settings.model_copy(update={"eks": eks})
     assert cloud.cluster(replace(aws, settings=opened)).status == "skipped"
-
-
-@pytest.mark.parametrize("env", ENVIRONMENTS)
-def test_what_is_made_first_is_all_but_what_is_in_the_cluster(env: str) -> None:
-    graph = environment_graph(env)
-    made = Targets(cloud.ALL_BUT_KUBERNETES)
-    # Providers are made in any case, and the stack itself.
-    nodes = [node for node in graph.resources() if not node.type.startswith("pulumi:")]
-    inside = {node.urn for node in nodes if node.type.startswith("kubernetes:")}
-    assert inside
-    assert {node.urn for node in nodes if node.urn not in made} == inside
-    waiting = [node for node in nodes if node.urn in made and inside & set(node.dependencies)]
-    assert not waiting, "nothing of AWS waits for what is in the cluster"
 
 
 @pytest.mark.sandbox
