@@ -41,7 +41,9 @@ if config.get_bool("broken"):
     raise pulumi.RunError("the program says no")
 if config.get_bool("hanging"):
     import time
+    from pathlib import Path
 
+    Path("hanging").write_text("it has begun")
     time.sleep(600)
 
 pulumi.export("vpc_id", group.vpc.id)

@@ -21,6 +21,7 @@ from infra.sandbox.engine.backend import Backend, StackReference
 from infra.sandbox.engine.checkpoint import Kept
 from ops.__main__ import run
 from ops.errors import ExitCode
+from tests.faults.conftest import await_file
 from tests.ops.conftest import Ended
 
 pytestmark = pytest.mark.sandbox
@@ -219,16 +220,10 @@ def test_an_interrupted_preview_ends_with_8_and_holds_no_lock(
         stderr=subprocess.STDOUT,
         text=True,
     )
-    assert process.stdout is not None
-    first = process.stdout.readline()
-    assert first.startswith("sandbox · account")
+    await_file(small / "hanging", process)
     process.send_signal(signal.SIGINT)
-    try:
-        out, _ = process.communicate(timeout=60)
-    except subprocess.TimeoutExpired:
-        # Python drops an interrupt that comes while an object is finalised: one presses again.
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=60)
+    assert out.startswith("sandbox · account")
     assert process.returncode == ExitCode.CANCELLED, out
     assert "Traceback" not in out
     ops("sandbox", "config", "dev", "hanging", "false")
