@@ -45,10 +45,14 @@ def _children() -> Iterator[int]:
     tasks = Path("/proc/self/task")
     if tasks.is_dir():
         for task in tasks.iterdir():
-            yield from map(int, (task / "children").read_text().split())
+            try:
+                found = (task / "children").read_text().split()
+            except OSError:  # a thread that has ended meanwhile
+                continue
+            yield from map(int, found)
         return
     if pgrep := shutil.which("pgrep"):
-        found = subprocess.run(  # noqa: S603 - a fixed command
+        told = subprocess.run(  # noqa: S603 - a fixed command
             [pgrep, "-P", str(os.getpid())], capture_output=True, text=True, check=False
         )
-        yield from map(int, found.stdout.split())
+        yield from map(int, told.stdout.split())
